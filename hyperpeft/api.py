@@ -1,0 +1,240 @@
+"""The main job in code: generate, use, fine-tune, save and export adapters."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hyperpeft.adaptation import FinetuneSettings, finetune
+from hyperpeft.backbones import BACKBONES, Backbone
+from hyperpeft.config import ConfigError, build, did_you_mean
+from hyperpeft.exports import EXPORTS, Exported, written_at_once
+from hyperpeft.generator import Generator
+from hyperpeft.metrics import METRICS
+from hyperpeft.tasks import Episode, Example, TaskError, as_examples
+from hyperpeft.weights import AdapterWeights, load_weights, save_weights
+
+Examples = Iterable[object]
+Labels = Sequence[str] | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A task's adapter, ready for use: weights, the episode that they were made from, and the backbone.
+
+    A value: `finetune` returns a new adapter and leaves this one as it is.
+    """
+
+    weights: AdapterWeights
+    episode: Episode
+    backbone: Backbone[Any]
+    generator: str = ""
+    finetune_steps: int = 0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label set; empty for text-to-text tasks."""
+        return self.episode.labels
+
+    def predict(self, inputs: Sequence[str]) -> list[str]:
+        """The output for each input: a label, or text from a language model."""
+        episode = self._asking(inputs)
+        with self.backbone.adapted(self.weights):
+            return self.backbone.predict([episode])[0]
+
+    def predict_proba(self, inputs: Sequence[str]) -> list[dict[str, float]]:
+        """For each input the probability of each label. Raises ValueError for a task without labels."""
+        if not self.labels:
+            raise ValueError("this task has no label set, so there are no label probabilities. Pass labels=[...].")
+        with self.backbone.adapted(self.weights):
+            rows: Tensor = self.backbone.probabilities([self._asking(inputs)])[0]
+        return [dict(zip(self.labels, row.tolist(), strict=True)) for row in rows]
+
+    def evaluate(self, examples: Examples, metric: str | None = None) -> float:
+        """Score in [0, 1] on (input, output) pairs; accuracy for label sets, else exact match, unless named."""
+        name = metric or self.episode.metric
+        if name not in METRICS:
+            raise ValueError(f"there is no metric {name!r}. {did_you_mean(name, METRICS)}")
+        pairs = as_examples(examples)
+        _check_labels(pairs, self.labels)
+        return METRICS[name](self.predict([pair.input for pair in pairs]), [pair.output for pair in pairs])
+
+    def finetune(
+        self, examples: Examples | None = None, steps: int = 20, *, lr: float = 1e-3, seed: int = 0
+    ) -> "Adapter":
+        """A new adapter after a brief fine-tune on the examples (default: those that it was generated from)."""
+        episode = self.episode
+        if examples is not None:
+            support = as_examples(examples)
+            _check_labels(support, self.labels)
+            episode = replace(episode, support=support)
+        tuned = finetune(self.backbone, self.weights, [episode], FinetuneSettings(steps=steps, lr=lr, seed=seed))
+        return replace(self, weights=tuned, episode=episode, finetune_steps=self.finetune_steps + steps)
+
+    def export(self, path: str | Path, format: str = "peft", *, overwrite: bool = False) -> Path:
+        """Write the adapter as a folder that other programs load: `peft`, `safetensors` or `merged`."""
+        if format not in EXPORTS:
+            raise ValueError(f"there is no export format {format!r}. {did_you_mean(format, EXPORTS)}")
+        path = Path(path)
+        with written_at_once(path, overwrite=overwrite) as folder:
+            EXPORTS[format](Exported(self.weights, self.backbone, self._card()), folder)
+        return path
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write everything that `hyperpeft.load_adapter` needs: weights, labels, examples, backbone settings."""
+        path = Path(path)
+        about = {
+            "episode": asdict(self.episode),
+            "backbone": self.backbone.settings(),
+            "generator": self.generator,
+            "finetune_steps": self.finetune_steps,
+        }
+        with written_at_once(path, overwrite=overwrite) as folder:
+            save_weights(self.weights, folder / "adapter.safetensors")
+            (folder / "adapter.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
+            (folder / "README.md").write_text(self._card(), encoding="utf-8")
+        return path
+
+    def _asking(self, inputs: Sequence[str]) -> Episode:
+        if isinstance(inputs, str) or not all(isinstance(text, str) for text in inputs):
+            raise TypeError(f"inputs must be a list of texts, got {inputs!r}. For one text pass [text].")
+        if not inputs:
+            raise ValueError("inputs is empty: pass at least one text.")
+        return self.episode.with_query([Example(text, "") for text in inputs])
+
+    def _card(self) -> str:
+        episode = self.episode
+        description = " ".join(episode.descriptions) or "not described"
+        labels = ", ".join(f"`{label}`" for label in episode.labels) or "free text"
+        return (
+            f"---\nbase_model: {self.backbone.name}\nlibrary_name: peft\n"
+            f"tags: [hyperpeft, {self.weights.adapter.kind}]\n---\n# Adapter generated by hyperpeft\n\n"
+            f"- Task: {description}\n- Outputs: {labels}\n- Examples used: {len(episode.support)}\n"
+            f"- Fine-tune steps after generation: {self.finetune_steps}\n- Generator: {self.generator or 'not recorded'}\n"
+            f"- Backbone: `{self.weights.backbone}`\n"
+        )
+
+
+def generate(
+    task_description: str | Sequence[str] | None = None,
+    examples: Examples | None = None,
+    *,
+    labels: Labels | None = None,
+    generator: str | Path | Generator | None = None,
+    finetune_steps: int = 0,
+    lr: float = 1e-3,
+) -> Adapter:
+    """An adapter for a task from its description (or several paraphrases), its examples, or both.
+
+    `labels`: the label set, or labels with their descriptions; read from the examples' outputs if the backbone
+    classifies and none is given. `generator`: a folder or a Generator; default the one inside the package.
+    Raises TaskError or ValueError saying what is missing: neither description nor examples, an output that is not
+    among the labels, ...
+    """
+    task = {"description": task_description, "examples": examples, "labels": labels}
+    return generate_many([task], generator=generator, finetune_steps=finetune_steps, lr=lr)[0]
+
+
+def generate_many(
+    tasks: Sequence[Mapping[str, Any]],
+    *,
+    generator: str | Path | Generator | None = None,
+    finetune_steps: int = 0,
+    lr: float = 1e-3,
+) -> list[Adapter]:
+    """Adapters for many tasks in one pass: mappings with `description`, `examples`, `labels` as in generate."""
+    made_by = generator if isinstance(generator, Generator) else load_generator(generator)
+    episodes = [_episode(task, f"task {index}", made_by.backbone) for index, task in enumerate(tasks)]
+    if not episodes:
+        return []
+    weights = made_by.generate(episodes)
+    name = "" if isinstance(generator, Generator) else Path(generator).name if generator else "default"
+    adapters = [Adapter(weights[i], episode, made_by.backbone, name) for i, episode in enumerate(episodes)]
+    if not finetune_steps:
+        return adapters
+    tuned = finetune(made_by.backbone, weights, episodes, FinetuneSettings(steps=finetune_steps, lr=lr))
+    return [replace(a, weights=tuned[i], finetune_steps=finetune_steps) for i, a in enumerate(adapters)]
+
+
+def load_adapter(path: str | Path, backbone: Backbone[Any] | None = None) -> Adapter:
+    """The adapter in a folder that `Adapter.save` wrote; its backbone is loaded unless given."""
+    from_folder = Path(path)
+    file = from_folder / "adapter.json"
+    if not file.is_file():
+        raise ConfigError(f"{from_folder} is no saved adapter: adapter.json is missing. Adapter.save writes one.")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    weights = load_weights(from_folder / "adapter.safetensors")
+    episode = _episode_from(about["episode"])
+    backbone = backbone or load_backbone(json.dumps(about["backbone"], sort_keys=True))
+    if weights.backbone.rsplit("#")[-1] != backbone.identity.rsplit("#")[-1]:
+        raise ConfigError(
+            f"{from_folder} is an adapter for backbone {weights.backbone}; loaded is {backbone.identity}."
+        )
+    weights = replace(weights, backbone=backbone.identity)
+    return Adapter(weights, episode, backbone, about["generator"], about["finetune_steps"])
+
+
+@lru_cache(maxsize=4)
+def load_backbone(settings: str) -> Backbone[Any]:
+    """The backbone of JSON settings, loaded once a process."""
+    return build(BACKBONES, json.loads(settings), name="backbone")  # type: ignore[no-any-return]
+
+
+def load_generator(generator: str | Path | None = None) -> Generator:
+    """The generator in a folder (default: the one inside the package), loaded once a process."""
+    folder = Path(generator) if generator else Path(str(files("hyperpeft") / "generators" / "default"))
+    config = folder / "config.yaml"
+    return _load_generator(folder.resolve(), config.stat().st_mtime_ns if config.exists() else 0)
+
+
+@lru_cache(maxsize=4)
+def _load_generator(folder: Path, changed: int) -> Generator:
+    return Generator.from_pretrained(folder)
+
+
+def _episode(task: Mapping[str, Any], where: str, backbone: Backbone[Any]) -> Episode:
+    descriptions = _descriptions(task.get("description"), where)
+    examples = task.get("examples")
+    support = as_examples(examples, where=f"{where}: examples") if examples is not None else ()
+    if not descriptions and not support:
+        raise TaskError(
+            f"{where}: neither a description nor examples: nothing tells what the task is. Give one or both."
+        )
+    labels = task.get("labels")
+    if labels is None and backbone.classifies:
+        labels = list(dict.fromkeys(example.output for example in support))
+    labels = labels or []
+    explained = tuple(labels.values()) if isinstance(labels, Mapping) and any(labels.values()) else ()
+    _check_labels(support, labels)
+    metric = "accuracy" if labels else "exact_match"
+    episode = Episode(where, descriptions, support, (), tuple(labels), explained, metric)
+    backbone.check(episode)
+    return episode
+
+
+def _descriptions(value: object, where: str) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else list(value or [])  # type: ignore[call-overload]
+    if not all(isinstance(text, str) for text in texts):
+        raise TaskError(f"{where}: the description is {value!r}: give a text or a list of texts.")
+    return tuple(text.strip() for text in texts if text.strip())
+
+
+def _check_labels(examples: Sequence[Example], labels: Iterable[str]) -> None:
+    known = set(labels)
+    for example in examples:
+        if known and example.output not in known:
+            raise TaskError(
+                f"the output {example.output!r} (of input {example.input[:60]!r}) is not among the labels. "
+                f"{did_you_mean(example.output, known)}"
+            )
+
+
+def _episode_from(fields: Mapping[str, Any]) -> Episode:
+    lists = {key: tuple(fields[key]) for key in ("descriptions", "labels", "label_descriptions")}
+    support = as_examples(fields["support"])
+    return Episode(task=fields["task"], support=support, metric=fields["metric"], **lists)

@@ -1,0 +1,14 @@
+"""Backbones: what is frozen; loss and predictions per model class."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from hyperpeft.backbones.base import Backbone, Scores
+from hyperpeft.backbones.causal_lm import CausalLm
+from hyperpeft.backbones.encoder import Encoder
+from hyperpeft.backbones.pretrained import MINILM
+
+BACKBONES: Mapping[str, type[Backbone[Any]]] = MappingProxyType({"encoder": Encoder, "causal_lm": CausalLm})
+
+__all__ = ["BACKBONES", "MINILM", "Backbone", "CausalLm", "Encoder", "Scores"]

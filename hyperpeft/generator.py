@@ -1,0 +1,147 @@
+"""A generator: task encoder, hypernetwork and the frozen backbone that they were trained for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hyperpeft.adapters import ADAPTERS
+from hyperpeft.backbones import BACKBONES, Backbone
+from hyperpeft.config import ConfigError, build
+from hyperpeft.encoders import ENCODERS, TaskEncoder, TextEncoder
+from hyperpeft.hypernetwork import Hypernetwork
+from hyperpeft.tasks import Episode
+from hyperpeft.weights import AdapterWeights
+
+CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
+SECTIONS = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork")
+
+
+class Generator(nn.Module):
+    """Makes adapter weights for tasks from their descriptions and examples.
+
+    The frozen backbone and the frozen text encoder are plain attributes: no checkpoint, optimizer or DDP wrapper
+    holds them. `about` is free provenance (version, training settings, results), saved with the generator.
+    """
+
+    def __init__(self, backbone: Backbone[Any], encoder: TaskEncoder, hypernetwork: Hypernetwork, text: TextEncoder):
+        super().__init__()
+        self.backbone = backbone
+        self.text_encoder = text
+        self.encoder = encoder
+        self.hypernetwork = hypernetwork
+        self.about: dict[str, Any] = {}
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Mapping[str, Any]], backbone: Backbone[Any] | None = None) -> "Generator":
+        """A new generator from its five settings sections; an existing backbone of equal settings may be passed."""
+        backbone = backbone or build(BACKBONES, settings["backbone"], name="backbone")
+        adapter = build(ADAPTERS, settings["adapter"], name="adapter")
+        text = build({"text": TextEncoder}, {"kind": "text", **settings["text_encoder"]}, name="text_encoder")
+        hypernetwork = {"kind": "hypernetwork", **settings["hypernetwork"]}
+        torch.manual_seed(hypernetwork.get("seed", 0))
+        encoder = build(ENCODERS, settings["encoder"], name="encoder", text_encoder=text)
+        made = build(
+            {"hypernetwork": Hypernetwork},
+            hypernetwork,
+            name="hypernetwork",
+            adapter=adapter,
+            targets=backbone.targets(adapter),
+            backbone=backbone.identity,
+            readout=backbone.readout_defaults(),
+            d_task=encoder.d_task,
+        )
+        return cls(backbone, encoder, made, text)
+
+    def forward(self, episodes: Sequence[Episode]) -> AdapterWeights:
+        """Adapter weights, one task an episode, inside the graph: for meta-training. Never sees the query."""
+        return self.hypernetwork(self.encoder(episodes))
+
+    @torch.no_grad()
+    def generate(self, episodes: Sequence[Episode]) -> AdapterWeights:
+        """Adapter weights, one task an episode, as plain values in eval mode."""
+        was_training = self.training
+        self.eval()
+        try:
+            return self(episodes).detach()
+        finally:
+            self.train(was_training)
+
+    @torch.no_grad()
+    def shared(self, tasks: int) -> AdapterWeights:
+        """The part that all tasks share, for each of so many tasks."""
+        return self.hypernetwork.shared_weights(tasks).detach()
+
+    def settings(self) -> dict[str, Any]:
+        """The five sections that build an equal generator (without learned parameters)."""
+        text = {"model": self.text_encoder.model, "max_tokens": self.text_encoder.encoder.tokens.max_tokens}
+        return {
+            "backbone": self.backbone.settings(),
+            "adapter": self.hypernetwork.adapter.settings(),
+            "text_encoder": text,
+            "encoder": self.encoder.settings(),
+            "hypernetwork": self.hypernetwork.settings(),
+        }
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write `config.yaml`, `model.safetensors` (encoder and hypernetwork) and a model card into the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {**self.settings(), "backbone_identity": self.backbone.identity, "about": self.about}
+        with TemporaryDirectory(dir=folder) as partial:
+            OmegaConf.save(OmegaConf.create(config), Path(partial) / CONFIG)
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+            save_file(tensors, Path(partial) / WEIGHTS, metadata={"format": "pt"})
+            (Path(partial) / CARD).write_text(_card(config), encoding="utf-8")
+            for name in (CONFIG, WEIGHTS, CARD):
+                (Path(partial) / name).replace(folder / name)
+        return folder
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, backbone: Backbone[Any] | None = None) -> "Generator":
+        """Read a generator folder. Raises ConfigError if files are missing or damaged, or the backbone is another."""
+        folder = Path(folder)
+        for name in (CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise ConfigError(
+                    f"{folder} is no generator folder: {name} is missing. Train one: scripts/train_hyper.py"
+                )
+        config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=True)
+        missing = [section for section in SECTIONS if section not in config]
+        if missing:
+            raise ConfigError(f"{folder / CONFIG} lacks the section(s) {missing}: it is no generator's config.")
+        generator = cls.build({section: config[section] for section in SECTIONS}, backbone)
+        generator._check_backbone(config["backbone_identity"], folder)
+        try:
+            generator.load_state_dict(load_file(folder / WEIGHTS))
+        except (SafetensorError, RuntimeError) as error:
+            raise ConfigError(f"{folder / WEIGHTS} does not fit {CONFIG}: {error}") from error
+        generator.about = config["about"]
+        return generator.eval()
+
+    def _check_backbone(self, expected: str, folder: Path) -> None:
+        found = self.backbone.identity
+        if found.rsplit("#")[-1] != expected.rsplit("#")[-1]:
+            raise ConfigError(
+                f"the generator in {folder} was trained for backbone {expected}, but {found} was loaded: "
+                "its adapters would mean nothing there. Load the same weights, or train a generator for these."
+            )
+
+
+def _card(config: Mapping[str, Any]) -> str:
+    """A model card: what this is, what it was trained on and how well it did, from the config's own facts."""
+    about = OmegaConf.to_yaml(OmegaConf.create(config["about"])) or "nothing recorded\n"
+    return (
+        "---\nlibrary_name: hyperpeft\ntags: [hyperpeft, hypernetwork, peft]\n---\n"
+        f"# Adapter generator for `{config['backbone']['model']}`\n\n"
+        f"Generates `{config['adapter']['kind']}` adapters from a task description and/or examples.\n\n"
+        "```python\nimport hyperpeft\n\n"
+        'adapter = hyperpeft.generate("...", examples=[...], generator="this folder")\n```\n\n'
+        f"Backbone: `{config['backbone_identity']}`.\n\n## Training\n\n```yaml\n{about}```\n"
+    )

@@ -1,0 +1,166 @@
+"""The hypernetwork: task embeddings in, adapter weights out, for all tasks and targets in a few batched products."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from hyperpeft.adapters import AdapterKind, Target
+from hyperpeft.config import ConfigError, did_you_mean
+from hyperpeft.weights import AdapterWeights
+
+Head = Literal["large", "shared", "per_rank", "none"]
+HEADS = ("large", "shared", "per_rank", "none")
+TensorGroup = tuple[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One vector that a head emits: a tensor of a target, or one rank of it."""
+
+    target: int
+    tensor: int
+    rank: int
+
+
+class Hypernetwork(nn.Module):
+    """weights(z) = shared + generated(z): a learned adapter for all tasks plus a part that depends on the task.
+
+    generated(z) = W h / d_hidden with h = LayerNorm(MLP(z, unit)) and W zero at first, so that the backbone is
+    unchanged before training, and Adam moves an entry of the output by about its learning rate whatever the width
+    (the scaling of muP: Yang et al. 2022, arXiv:2203.03466).
+    `head` decides what one unit is and which units share an output matrix W:
+    `large`: a tensor of a target, W per tensor name and shape; `shared`: a tensor of a target, W per shape;
+    `per_rank`: one rank of a tensor, W per vector size; `none`: nothing is generated, the shared adapter is all
+    (the multi-task baseline). The first three follow Text-to-LoRA's L, M, S: Charakorn et al. 2025, arXiv:2506.06105.
+    """
+
+    def __init__(
+        self,
+        adapter: AdapterKind,
+        targets: Sequence[Target],
+        backbone: str,
+        readout: dict[str, float],
+        d_task: int,
+        head: str = "per_rank",
+        d_hidden: int = 128,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if head not in HEADS:
+            raise ConfigError(f"hypernetwork.head: there is no {head!r}. {did_you_mean(head, HEADS)}")
+        self.adapter = adapter
+        self.targets = tuple(targets)
+        self.backbone = backbone
+        self.head = head
+        self._settings = {"head": head, "d_hidden": d_hidden, "dropout": dropout, "seed": seed}
+        self.d_hidden = d_hidden
+        self.groups = self._tensor_groups()
+        self.shared = self._start(seed)
+        self.readout = nn.ParameterDict({name: nn.Parameter(torch.tensor(value)) for name, value in readout.items()})
+        if head != "none":
+            self._build_generated(d_task, dropout)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that settings may give."""
+        return dict(self._settings)
+
+    def _tensor_groups(self) -> dict[TensorGroup, list[int]]:
+        """Indices of the targets that need a tensor of one name and shape."""
+        groups: dict[TensorGroup, list[int]] = {}
+        for index, target in enumerate(self.targets):
+            for name, shape in self.adapter.shapes(target).items():
+                groups.setdefault((name, shape), []).append(index)
+        return groups
+
+    def _start(self, seed: int) -> nn.ParameterDict:
+        generator = torch.Generator().manual_seed(seed)
+        starts = [self.adapter.start(target, generator) for target in self.targets]
+        return nn.ParameterDict(
+            {
+                _key(group): nn.Parameter(torch.stack([starts[index][group[0]] for index in members]))
+                for group, members in self.groups.items()
+            }
+        )
+
+    def _build_generated(self, d_task: int, dropout: float) -> None:
+        d_hidden = self.d_hidden
+        units = {group: self._units(group, members) for group, members in self.groups.items()}
+        ranks = 1 + max(unit.rank for members in units.values() for unit in members)
+        self.of_target = nn.Embedding(len(self.targets), d_hidden)
+        self.of_tensor = nn.Embedding(len({name for name, _ in self.groups}), d_hidden)
+        self.of_rank = nn.Embedding(ranks, d_hidden)
+        self.enter = nn.Sequential(nn.LayerNorm(d_task), nn.Linear(d_task, d_hidden))
+        self.trunk = nn.Sequential(
+            nn.LayerNorm(d_hidden),
+            nn.Linear(d_hidden, 2 * d_hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * d_hidden, d_hidden),
+        )
+        self.leave = nn.LayerNorm(d_hidden, elementwise_affine=False)
+        self.heads = nn.ParameterDict()
+        for group, members in units.items():
+            size = _numel(group[1]) * len(self.groups[group]) // len(members)
+            self.heads.setdefault(self._head_key(group), nn.Parameter(torch.zeros(d_hidden, size)))
+            index = torch.tensor([[unit.target, unit.tensor, unit.rank] for unit in members])
+            self.register_buffer(f"units_{_key(group)}", index, persistent=False)
+
+    def _units(self, group: TensorGroup, members: Sequence[int]) -> list[_Unit]:
+        name, shape = group
+        tensor = sorted({name for name, _ in self.groups}).index(name)
+        ranks = shape[0] if self.head == "per_rank" else 1
+        return [_Unit(target, tensor, rank) for target in members for rank in range(ranks)]
+
+    def _head_key(self, group: TensorGroup) -> str:
+        name, shape = group
+        sizes = {"large": (name, shape), "shared": ("all", shape), "per_rank": ("all", shape[1:])}
+        return _key(sizes[self.head])
+
+    def forward(self, z: Tensor) -> AdapterWeights:
+        """Adapter weights of each task from its embedding `[task d_task]`."""
+        tensors: dict[str, dict[str, Tensor]] = {target.path: {} for target in self.targets}
+        for group, members in self.groups.items():
+            whole = rearrange(self.shared[_key(group)], "target ... -> target 1 ...")
+            if self.head == "none":
+                whole = whole.expand(-1, z.shape[0], *whole.shape[2:])
+            else:
+                whole = whole + self._generated(z, group)
+            for index, tensor in zip(members, whole.unbind(0), strict=True):
+                tensors[self.targets[index].path][group[0]] = tensor
+        return AdapterWeights(self.adapter, self.backbone, tensors, self._readouts(z.shape[0]))
+
+    def shared_weights(self, tasks: int) -> AdapterWeights:
+        """The shared part alone, for each of so many tasks."""
+        tensors: dict[str, dict[str, Tensor]] = {target.path: {} for target in self.targets}
+        for group, members in self.groups.items():
+            for index, tensor in zip(members, self.shared[_key(group)], strict=True):
+                tensors[self.targets[index].path][group[0]] = tensor.expand(tasks, *tensor.shape)
+        return AdapterWeights(self.adapter, self.backbone, tensors, self._readouts(tasks))
+
+    def _generated(self, z: Tensor, group: TensorGroup) -> Tensor:
+        """`[target task rank ...]`."""
+        units = self.get_buffer(f"units_{_key(group)}")
+        unit = self.of_target(units[:, 0]) + self.of_tensor(units[:, 1]) + self.of_rank(units[:, 2])
+        entered = rearrange(self.enter(z), "task h -> 1 task h") + rearrange(unit, "unit h -> unit 1 h")
+        hidden = self.leave(entered + self.trunk(entered))
+        made = hidden @ self.heads[self._head_key(group)] / self.d_hidden
+        shape = group[1]
+        if self.head == "per_rank":
+            made = rearrange(made, "(target rank) task size -> target task rank size", rank=shape[0])
+        return made.reshape(len(self.groups[group]), z.shape[0], *shape)
+
+    def _readouts(self, tasks: int) -> dict[str, Tensor]:
+        return {name: value.expand(tasks) for name, value in self.readout.items()}
+
+
+def _key(group: tuple[str, tuple[int, ...]]) -> str:
+    return "_".join([group[0], *map(str, group[1])])
+
+
+def _numel(shape: Sequence[int]) -> int:
+    return int(torch.Size(shape).numel())

@@ -1,0 +1,209 @@
+"""One meta-training run from its configuration: tasks, training, evaluation, and the folder that holds them."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from hyperpeft.backbones import MINILM
+from hyperpeft.baselines import CONDITIONINGS, Generated, Method, Multitask, Scratch, ZeroShot
+from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
+from hyperpeft.config import ConfigError, build
+from hyperpeft.corpora import open_corpora
+from hyperpeft.episodes import EpisodeSettings, split_tasks
+from hyperpeft.generator import Generator
+from hyperpeft.objectives import OBJECTIVES
+from hyperpeft.tasks import Episode, Task, unique_by_name
+from hyperpeft.training import (
+    MONITOR,
+    EpisodeData,
+    MetaTraining,
+    OptimSettings,
+    ValidationSettings,
+    trainer_arguments,
+)
+
+log = logging.getLogger(__name__)
+Section = dict[str, Any]
+
+
+def _section(**settings: Any) -> Any:
+    return field(default_factory=lambda: dict(settings))
+
+
+@dataclass
+class RunConfig:
+    """Everything that a run is made from. Sections with a `kind` are checked against that kind's constructor.
+
+    resume: `last` continues the run in the folder if there is one, `null` refuses to touch an existing one.
+    licences: keep only training tasks under these. trainer: any argument of lightning.Trainer.
+    """
+
+    name: str = "default"
+    output: str = "outputs"
+    seed: int = 0
+    steps: int = 600
+    resume: str | None = "last"
+    workers: int = 0
+    threads: int | None = None
+    licences: list[str] | None = None
+    corpus: Section = _section(kind="folder", path="tasks/everyday")
+    backbone: Section = _section(kind="encoder", model=MINILM, max_tokens=64)
+    adapter: Section = _section(kind="lora", rank=8)
+    text_encoder: Section = _section(model=MINILM)
+    encoder: Section = _section(kind="joint")
+    hypernetwork: Section = _section(head="per_rank")
+    objective: Section = _section(kind="sft")
+    episodes: EpisodeSettings = field(default_factory=EpisodeSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    trainer: Section = field(default_factory=dict)
+
+
+class Run:
+    """A run in its folder `output/name`: config.yaml, checkpoints, logs, the generator, records of its evaluation."""
+
+    def __init__(self, config: DictConfig):
+        self.config: Any = config
+        self.folder = Path(config.output) / config.name
+        self.plain: Any = OmegaConf.to_container(config, resolve=True)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.parts = self._tasks()
+        self._check_folder()
+
+    def _tasks(self) -> dict[str, list[Task]]:
+        parts: dict[str, list[Task]] = {}
+        corpora = open_corpora(self.plain["corpus"])
+        for corpus in corpora:
+            splits = corpus.splits
+            for split, tasks in split_tasks(unique_by_name(corpus.read()), splits, self.config.licences).items():
+                parts.setdefault(split, []).extend(tasks)
+        for tasks in parts.values():
+            unique_by_name(tasks)
+        return parts
+
+    def _check_folder(self) -> None:
+        """Refuse to continue or overwrite a run of other settings."""
+        file = self.folder / "config.yaml"
+        if not file.exists():
+            return
+        before: Any = OmegaConf.to_container(OmegaConf.load(file))
+        free = {"resume", "threads", "workers", "output", "evaluation"}
+        changed = sorted(key for key in self.plain if key not in free and before.get(key) != self.plain[key])
+        if self.config.resume is None or changed:
+            reason = f"with other settings for {', '.join(changed)}" if changed else "and resume is null"
+            raise ConfigError(f"{self.folder} holds a run {reason}. Choose another name=..., or remove the folder.")
+
+    def usable(self, split: str, generator: Generator) -> list[Task]:
+        """The tasks of a split that the backbone can do; the others are counted in a log line."""
+        tasks, left_out = [], 0
+        for task in self.parts[split]:
+            try:
+                generator.backbone.check(Episode(task.name, labels=tuple(task.labels)))
+                tasks.append(task)
+            except ValueError:
+                left_out += 1
+        kind = self.plain["backbone"]["kind"]
+        note = f"; {left_out} left out: a backbone of kind {kind} cannot do them" if left_out else ""
+        log.info("%s: %d tasks%s", split, len(tasks), note)
+        return tasks
+
+    def build_generator(self, **hypernetwork: Any) -> Generator:
+        """A new generator as configured, with changes to the hypernetwork section."""
+        sections = ("backbone", "adapter", "text_encoder", "encoder")
+        settings = {name: self.plain[name] for name in sections}
+        head = {"seed": self.config.seed, **self.plain["hypernetwork"], **hypernetwork}
+        return Generator.build({**settings, "hypernetwork": head})
+
+    def train(self, part: str = "generator", **hypernetwork: Any) -> Generator:
+        """Meta-train (or continue, or load the finished) generator named `part`, keeping its best checkpoint."""
+        finished = self.folder / part
+        if (finished / "config.yaml").exists():
+            log.info("%s is trained already: loading it", finished)
+            return Generator.from_pretrained(finished)
+        lightning.seed_everything(self.config.seed, workers=True, verbose=False)
+        generator = self.build_generator(**hypernetwork)
+        self._write_config()
+        best = self._fit(generator, part)
+        state = torch.load(best, weights_only=True, map_location="cpu")
+        generator.load_state_dict({k.removeprefix("generator."): v for k, v in state["state_dict"].items()})
+        generator.about = self._about(state)
+        generator.save_pretrained(finished)
+        return generator.eval()
+
+    def _fit(self, generator: Generator, part: str) -> str:
+        config = self.config
+        objective = build(OBJECTIVES, self.plain["objective"], name="objective")
+        module = MetaTraining(generator, objective, config.optim, config.seed, config.steps)
+        data = EpisodeData(
+            self.usable("train", generator),
+            self.usable("validation", generator),
+            config.episodes,
+            config.validation,
+            seed=config.seed,
+            workers=config.workers,
+        )
+        folder = self.folder / f"{part}-checkpoints"
+        keep = ModelCheckpoint(
+            folder, "best-{step}", monitor=MONITOR, mode="max", save_last=True, save_on_train_epoch_end=True,
+            auto_insert_metric_name=False,
+        )  # fmt: skip
+        arguments = trainer_arguments(self.plain["trainer"])
+        arguments.setdefault("max_steps", config.steps)
+        trainer = lightning.Trainer(
+            **arguments, default_root_dir=self.folder, logger=self._loggers(part), callbacks=[keep, *self._callbacks()]
+        )
+        last = folder / "last.ckpt"
+        trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        generator.backbone.to("cpu")
+        return keep.best_model_path
+
+    def _callbacks(self) -> Sequence[Callback]:
+        patience = self.config.validation.patience
+        stop = [EarlyStopping(MONITOR, mode="max", patience=patience)] if patience else []
+        return [RichProgressBar(), LearningRateMonitor("step"), *stop]
+
+    def _loggers(self, part: str) -> list[CSVLogger | TensorBoardLogger]:
+        return [CSVLogger(self.folder / "logs", part), TensorBoardLogger(self.folder / "logs", part)]
+
+    def _write_config(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.folder / "config.yaml")
+
+    def _about(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "hyperpeft": version("hyperpeft"),
+            "best_step": int(state["global_step"]),
+            "meta_train_tasks": sorted(task.name for task in self.parts["train"]),
+            "run": {key: value for key, value in self.plain.items() if key not in ("output", "resume")},
+        }
+
+    def methods(self, generator: Generator, shared: Generator | None) -> list[Method]:
+        """What the final table compares: baselines, ours, controls."""
+        adapter = generator.hypernetwork.adapter
+        baselines: list[Method] = [ZeroShot(adapter), Scratch(adapter)]
+        if shared is not None:
+            baselines.append(Multitask(shared))
+        return [*baselines, *(Generated(generator, name) for name in CONDITIONINGS)]
+
+    def evaluate(self, generator: Generator, shared: Generator | None, split: str = "test") -> list[Record]:
+        """Measure on held-out tasks and write the records beside the generator."""
+        settings = EvaluationSettings(**self.plain["evaluation"])
+        tasks = self.usable(split, generator)
+        records = run_benchmark(self.methods(generator, shared), tasks, generator.backbone, settings)
+        lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
+        (self.folder / f"records-{split}.jsonl").write_text(lines, encoding="utf-8")
+        return records
