@@ -24,6 +24,10 @@ class FinetuneSettings:
     rows: int = 64
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}: it must be 0 or more.")
+
 
 def finetune(
     backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode], settings: FinetuneSettings
@@ -31,12 +35,20 @@ def finetune(
     """Better weights for each task after some steps on its support; returns a new value, the old stays as it is.
 
     All tasks are trained in one batch: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) works on each number by
-    itself, so a task's result does not depend on its company. Never sees the query.
+    itself, so a task's result does not depend on its company (adapter dropout aside). Never sees the query.
     Raises ValueError if a task has no support.
     """
     for episode in episodes:
         if not episode.support:
             raise ValueError(f"task {episode.task!r} has no examples to fine-tune on. Pass examples=[...].")
+    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        return _trained(backbone, weights, episodes, settings)
+
+
+def _trained(
+    backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode], settings: FinetuneSettings
+) -> AdapterWeights:
     leaves = weights.map(lambda leaf: leaf.detach().clone().requires_grad_(True))
     parameters = [leaf for _, leaf in leaves.named()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -67,13 +79,23 @@ def inner_loop(
     """
     batch = backbone.support_batch(episodes)
     for size in step_sizes:
+        weights = weights.map(_tracked)
         leaves = [leaf for _, leaf in weights.named()]
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), backbone.adapted(weights, train=True):
             loss = backbone.loss(batch).sum()
             gradients = torch.autograd.grad(loss, leaves, create_graph=second_order, allow_unused=True)
-        moves = iter(gradients)
-        weights = weights.map(lambda leaf, size=size: _moved(leaf, next(moves), size))  # type: ignore[misc]
+        weights = _stepped(weights, gradients, size)
     return weights
+
+
+def _tracked(leaf: Tensor) -> Tensor:
+    return leaf if leaf.requires_grad else leaf.detach().requires_grad_(True)
+
+
+def _stepped(weights: AdapterWeights, gradients: Sequence[Tensor | None], size: Tensor | float) -> AdapterWeights:
+    """One step of gradient descent; `gradients` in the order of `AdapterWeights.named`."""
+    moves = iter(gradients)
+    return weights.map(lambda leaf: _moved(leaf, next(moves), size))
 
 
 def _moved(leaf: Tensor, gradient: Tensor | None, size: Tensor | float) -> Tensor:

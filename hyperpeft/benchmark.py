@@ -56,7 +56,7 @@ def run_benchmark(
     records: list[Record] = []
     for shots, seed in track(cells, description="evaluating", console=Console(stderr=True)):
         episodes = list(_episodes(tasks, shots, seed, settings.queries))
-        for method in methods:
+        for method in methods if episodes else ():
             records += _method_records(method, episodes, backbone, settings.steps, shots, seed)
     return records
 

@@ -12,7 +12,7 @@ from rich.logging import RichHandler
 
 from hyperpeft.config import ConfigError, load_config
 from hyperpeft.report import score_table
-from hyperpeft.run import Run, RunConfig
+from hyperpeft.run import Run, RunConfig, is_first_process
 from hyperpeft.tasks import TaskError
 
 REFERENCE = "shared multi-task adapter"
@@ -48,6 +48,8 @@ def _train(run: Run) -> None:
     generator = run.train()
     settings = run.config.evaluation
     shared = run.train("shared", head="none") if settings.shared_baseline else None
+    if not is_first_process():
+        return
     records = run.evaluate(generator, shared)
     reference = REFERENCE if shared else "no adapter"
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -67,6 +68,10 @@ def build(table: Mapping[str, Callable[..., Any]], settings: Mapping[str, Any], 
 
 def typed(settings_type: type, values: Mapping[str, Any], *, name: str) -> dict[str, Any]:
     """The values as plain containers, completed with defaults and checked against a dataclass type."""
+    known = [field.name for field in dataclasses.fields(settings_type)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{name} has no setting {key!r}. {did_you_mean(str(key), known)}")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(settings_type), dict(values))
         missing = sorted(map(str, OmegaConf.missing_keys(merged)))
@@ -86,11 +91,11 @@ def load_config(settings_type: type, files: Sequence[Path | str], overrides: Seq
     """
     config = OmegaConf.structured(settings_type)
     for file in files:
-        config = _merged(config, _read_yaml(Path(file)), str(file))
+        config = _merged(config, read_yaml(Path(file)), str(file))
     for override in overrides:
         if "=" not in override:
             raise ConfigError(f"{override!r} is not an override. Write key=value, for example optim.lr=3e-4.")
-        config = _merged(config, OmegaConf.from_dotlist([override.lstrip("-")]), override)
+        config = _merged(config, _read_override(override), override)
     return typing.cast(DictConfig, config)
 
 
@@ -105,21 +110,32 @@ def _without_former_kinds(config: Any, change: Any) -> Any:
     if not isinstance(change, DictConfig):
         raise OmegaConfBaseException("the file is not a mapping of sections")
     kept = config.copy()
-    for key, section in change.items():
-        known = kept[key] if key in kept else None
-        if isinstance(section, DictConfig) and isinstance(known, DictConfig) and "kind" in section:
-            if known.get("kind") != section["kind"]:
-                kept[key] = {}
+    for key in change.keys() & kept.keys():
+        before, after = _kind(kept[key]), _kind(change[key])
+        if before and after and before != after:
+            kept[key] = {}
     return kept
 
 
-def _read_yaml(path: Path) -> Any:
+def _kind(section: Any) -> Any:
+    return section["kind"] if isinstance(section, DictConfig) and "kind" in section else None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises ConfigError naming the file if it cannot be read."""
     try:
         return OmegaConf.load(path)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no config file {path}.") from error
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {_one_line(error)}") from error
+
+
+def _read_override(override: str) -> Any:
+    try:
+        return OmegaConf.from_dotlist([override.lstrip("-")])
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of {override!r} cannot be read as YAML: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:

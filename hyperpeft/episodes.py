@@ -20,17 +20,19 @@ SPLITS = ("train", "validation", "test")
 class EpisodeSettings:
     """How meta-training episodes are drawn.
 
-    tasks: tasks a meta-batch. rows: texts a task (labels, support and query together). shots: support examples per
-    label (per task for text-to-text), one of them drawn a meta-batch. no_description: share of episodes without
-    description (only where there is support). paraphrases: at most so many descriptions are shown at once.
+    tasks: tasks a meta-batch. rows: texts a task at most (labels, support and query together). words: the query grows
+    until a task's texts have so many words, so that tasks of short and of long texts cost alike. shots: support
+    examples per label (per task for text-to-text), one of them drawn a meta-batch. no_description: share of episodes
+    without description (only where there is support). paraphrases: at most so many descriptions are shown at once.
     label_descriptions: share of episodes whose labels come with their descriptions. max_labels: label sets larger
     than this are cut to a random part. codes: share of episodes whose labels are renamed to codes that the
-    descriptions (then followed by a key) or the examples explain. siblings: share of episodes that take another task
-    of the same family as the episode before.
+    descriptions (then followed by a key) or the examples explain. siblings: share of episodes at odd places that take
+    another task of the same family as the episode before.
     """
 
     tasks: int = 8
-    rows: int = 32
+    rows: int = 48
+    words: int = 300
     shots: list[int] = field(default_factory=lambda: [0, 1, 2, 4, 8, 16])
     no_description: float = 0.15
     paraphrases: int = 2
@@ -46,9 +48,10 @@ def split_tasks(
     """The tasks of each meta-split. No family is cut where the split is ours to make.
 
     `splits`: None (70/15/15 % of families, by a hash of their names); a YAML file or mapping with `task: split` or
-    `task: {split, family, licence}` entries, or with `families: {family: split}`; or a folder with `train_tasks.txt` and
-    `test_tasks.txt` as in Super-NaturalInstructions (every tenth training task then validates).
+    `task: {split, family, licence}` entries, or with `families: {family: split}`; or a folder with `train_tasks.txt`
+    and `test_tasks.txt` as in Super-NaturalInstructions (every tenth training task then validates).
     `licences`: keep only training tasks whose licence (of the split entry, else the task's own) is one of these.
+    Tasks that the splits do not name are left out, as are those marked `excluded`; a family must be named.
     Raises TaskError if a split is unknown or one of train and validation is left empty.
     """
     entries = _entries(splits, tasks)
@@ -57,16 +60,15 @@ def split_tasks(
         entry = entries.get(task.name)
         if entry is None or entry["split"] == "excluded":
             continue
-        if entry["split"] not in parts:
-            raise TaskError(f"splits: task {task.name!r} is in split {entry['split']!r}; there is {', '.join(SPLITS)}.")
         if licences and entry["split"] == "train" and entry.get("licence", task.licence) not in licences:
             continue
         parts[entry["split"]].append(replace(task, family=entry.get("family") or task.family))
     empty = [name for name in ("train", "validation") if not parts[name]]
     if empty:
+        rules = f"splits={'null (a hash of families)' if splits is None else 'as given'}, licences={licences}"
         raise TaskError(
-            f"no task is left for {' and '.join(empty)}: of {len(tasks)} tasks read, the splits name "
-            f"{sum(map(len, parts.values()))}. Check corpus.path and corpus.splits."
+            f"no task is left for {' and '.join(empty)}: of {len(tasks)} tasks read, {sum(map(len, parts.values()))} "
+            f"remain with {rules}. Check corpus.path, corpus.splits and licences."
         )
     return parts
 
@@ -75,10 +77,20 @@ def _entries(splits: str | Path | Mapping[str, Any] | None, tasks: Sequence[Task
     if splits is None:
         return {task.name: {"split": _hashed_split(task.family or task.name)} for task in tasks}
     found = splits if isinstance(splits, Mapping) else _read_splits(Path(splits))
-    if "families" in found:
-        families = found["families"]
-        return {task.name: {"split": families[task.family]} for task in tasks if task.family in families}
-    return {name: {"split": entry} if isinstance(entry, str) else dict(entry) for name, entry in found.items()}
+    if "families" not in found:
+        return {name: _entry(name, entry) for name, entry in found.items()}
+    families = {name: _entry(name, entry) for name, entry in found["families"].items()}
+    unlisted = sorted({task.family for task in tasks} - families.keys())
+    if unlisted:
+        raise TaskError(f"splits: no split is given for the families {unlisted}. Add them, as `excluded` if unwanted.")
+    return {task.name: families[task.family] for task in tasks}
+
+
+def _entry(name: str, entry: object) -> dict[str, str]:
+    found = entry if isinstance(entry, Mapping) else {"split": entry}
+    if found.get("split") not in (*SPLITS, "excluded"):
+        raise TaskError(f"splits: {name!r} is in split {found.get('split')!r}; there is {', '.join(SPLITS)}, excluded.")
+    return dict(found)
 
 
 def _read_splits(path: Path) -> Mapping[str, Any]:
@@ -122,7 +134,8 @@ def draw_episode(task: Task, *, shots: int, queries: int, seed: int, paraphrase:
     random = Random(f"{seed}/{task.name}/{shots}")
     support, rest = _support_and_rest(task, shots, random)
     if not rest or (task.labels and any(n < shots for n in _counts(support, task).values())):
-        raise TaskError(f"task {task.name!r} has too few examples for {shots} shots and a query.")
+        held = _counts(task.examples, task) if task.labels else len(task.examples)
+        raise TaskError(f"task {task.name!r} has too few examples for {shots} shots and a query: it has {held}.")
     descriptions = task.descriptions if paraphrase is None else (task.descriptions[paraphrase],)
     return Episode(
         task=task.name,
@@ -135,7 +148,7 @@ def draw_episode(task: Task, *, shots: int, queries: int, seed: int, paraphrase:
 
 
 def _support_and_rest(task: Task, shots: int, random: Random) -> tuple[list[Example], list[Example]]:
-    """`shots` examples of each label (or of the task), and the others; both in random order."""
+    """`shots` examples of each label (or of the task), and those of other inputs; both in random order."""
     shuffled = random.sample(task.examples, len(task.examples))
     taken: Counter[str] = Counter()
     support, rest = [], []
@@ -146,7 +159,8 @@ def _support_and_rest(task: Task, shots: int, random: Random) -> tuple[list[Exam
             support.append(example)
         else:
             rest.append(example)
-    return support, rest
+    shown = {example.input for example in support}
+    return support, [example for example in rest if example.input not in shown]
 
 
 def _counts(examples: Sequence[Example], task: Task) -> dict[str, int]:
@@ -158,10 +172,12 @@ class EpisodeSource:
     """Episode number n of an endless meta-training run, a function of (seed, n) alone.
 
     Families are drawn evenly, then a task of the family. Episodes n with equal n // settings.tasks form a meta-batch
-    and share their number of shots.
+    and share their number of shots, which is less only where labels or examples are too many or too few for it.
+    Raises TaskError if there is nothing to draw from.
     """
 
     def __init__(self, tasks: Sequence[Task], settings: EpisodeSettings, seed: int):
+        _check(tasks, settings)
         self.settings = settings
         self.seed = seed
         self.families: dict[str, list[Task]] = {}
@@ -175,20 +191,26 @@ class EpisodeSource:
 
     def _task(self, index: int) -> Task:
         random = Random(f"{self.seed}/{index}/task")
-        sibling = random.random() < self.settings.siblings and index % 2 == 1
-        family = self._family(index - 1) if sibling else random.choice(self._names)
-        return random.choice(self.families[family])
-
-    def _family(self, index: int) -> str:
-        """The family drawn at an even index."""
-        random = Random(f"{self.seed}/{index}/task")
-        random.random()
-        return random.choice(self._names)
+        if random.random() < self.settings.siblings and index % 2 == 1:
+            before = self._task(index - 1)
+            family = self.families[before.family or before.name]
+            return random.choice([task for task in family if task is not before] or family)
+        return random.choice(self.families[random.choice(self._names)])
 
     def batches(self, count: int) -> Iterator[list[Episode]]:
         """The first `count` meta-batches."""
         size = self.settings.tasks
         return ([self[number * size + slot] for slot in range(size)] for number in range(count))
+
+
+def _check(tasks: Sequence[Task], settings: EpisodeSettings) -> None:
+    if settings.tasks < 1 or settings.max_labels < 2 or not settings.shots:
+        raise TaskError("episodes: tasks must be at least 1, max_labels at least 2, and shots at least one number.")
+    if not tasks:
+        raise TaskError("there are no meta-train tasks to draw episodes from.")
+    bare = sorted(task.name for task in tasks if not task.examples)
+    if bare:
+        raise TaskError(f"tasks without examples cannot be trained on: {bare}. Mark them 'excluded' in the splits.")
 
 
 class _Draw:
@@ -202,9 +224,9 @@ class _Draw:
 
     def episode(self) -> Episode:
         labels = len(self.task.labels)
-        room = max(0, self.settings.rows - labels) // 2
+        room = min(max(0, self.settings.rows - labels), len(self.task.examples)) // 2
         support, rest = _support_and_rest(self.task, min(self.shots, room // max(1, labels)), self.random)
-        query = rest[: max(4, self.settings.rows - labels - len(support))]
+        query = self._query(rest, support)
         chance = self.random.random
         described = not support or chance() >= self.settings.no_description
         explained = chance() < self.settings.label_descriptions
@@ -217,17 +239,35 @@ class _Draw:
             label_descriptions=tuple(self.task.labels.values()) if explained else (),
             metric=self.task.metric,
         )
-        return recode(episode, self.random) if labels and chance() < self.settings.codes else episode
+        told = episode.descriptions or episode.support
+        return recode(episode, self.random) if labels and told and chance() < self.settings.codes else episode
+
+    def _query(self, rest: Sequence[Example], support: Sequence[Example]) -> list[Example]:
+        """At least 4 of the rest, more while rows and words are left."""
+        words = self.settings.words - sum(_words(example.input) for example in support)
+        most = self.settings.rows - len(self.task.labels) - len(support)
+        query: list[Example] = []
+        for example in rest:
+            words -= _words(example.input)
+            if len(query) >= 4 and (words < 0 or len(query) >= most):
+                break
+            query.append(example)
+        return query
 
     def _descriptions(self) -> tuple[str, ...]:
-        count = self.random.randint(1, max(1, min(self.settings.paraphrases, len(self.task.descriptions))))
-        return tuple(self.random.sample(self.task.descriptions, count))
+        most = min(max(1, self.settings.paraphrases), len(self.task.descriptions))
+        return tuple(self.random.sample(self.task.descriptions, self.random.randint(min(1, most), most)))
+
+
+def _words(text: str) -> int:
+    return len(text.split()) + 3
 
 
 def _fewer_labels(task: Task, most: int, random: Random) -> Task:
     if len(task.labels) <= most:
         return task
-    kept = set(random.sample(sorted(task.labels), random.randint(2, most)))
+    shown = sorted({example.output for example in task.examples})
+    kept = set(random.sample(shown, min(len(shown), random.randint(2, most))))
     return replace(
         task,
         labels={label: text for label, text in task.labels.items() if label in kept},
@@ -238,8 +278,9 @@ def _fewer_labels(task: Task, most: int, random: Random) -> Task:
 def recode(episode: Episode, random: Random) -> Episode:
     """The episode with its labels renamed to uninformative codes, and a key appended to each description."""
     labels = len(episode.labels)
-    letters = string.ascii_uppercase[:labels]
-    codes = random.choice([list(letters), [str(i + 1) for i in range(labels)], [f"class {c}" for c in letters]])
+    numbers = [str(index + 1) for index in range(labels)]
+    letters = list(string.ascii_uppercase[:labels]) if labels <= 26 else numbers
+    codes = random.choice([letters, numbers, [f"class {letter}" for letter in letters]])
     code = dict(zip(random.sample(episode.labels, labels), codes, strict=True))
     key = random.choice(["{code} means {label}", "{code} for {label}", "answer {code} if it is {label}"])
     told = "; ".join(key.format(code=value, label=label) for label, value in code.items())

@@ -13,7 +13,7 @@ from torch import nn
 
 from hyperpeft.adapters import ADAPTERS
 from hyperpeft.backbones import BACKBONES, Backbone
-from hyperpeft.config import ConfigError, build
+from hyperpeft.config import ConfigError, build, read_yaml
 from hyperpeft.encoders import ENCODERS, TaskEncoder, TextEncoder
 from hyperpeft.hypernetwork import Hypernetwork
 from hyperpeft.tasks import Episode
@@ -45,18 +45,20 @@ class Generator(nn.Module):
         adapter = build(ADAPTERS, settings["adapter"], name="adapter")
         text = build({"text": TextEncoder}, {"kind": "text", **settings["text_encoder"]}, name="text_encoder")
         hypernetwork = {"kind": "hypernetwork", **settings["hypernetwork"]}
-        torch.manual_seed(hypernetwork.get("seed", 0))
-        encoder = build(ENCODERS, settings["encoder"], name="encoder", text_encoder=text)
-        made = build(
-            {"hypernetwork": Hypernetwork},
-            hypernetwork,
-            name="hypernetwork",
-            adapter=adapter,
-            targets=backbone.targets(adapter),
-            backbone=backbone.identity,
-            readout=backbone.readout_defaults(),
-            d_task=encoder.d_task,
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(hypernetwork.get("seed", 0))
+            encoder = build(ENCODERS, settings["encoder"], name="encoder", text_encoder=text)
+            made = build(
+                {"hypernetwork": Hypernetwork},
+                hypernetwork,
+                name="hypernetwork",
+                adapter=adapter,
+                targets=backbone.targets(adapter),
+                backbone=backbone.identity,
+                readout=backbone.readout_defaults(),
+                d_task=encoder.d_task,
+            )
+        encoder.requires_grad_(made.head != "none")
         return cls(backbone, encoder, made, text)
 
     def forward(self, episodes: Sequence[Episode]) -> AdapterWeights:
@@ -112,8 +114,8 @@ class Generator(nn.Module):
                 raise ConfigError(
                     f"{folder} is no generator folder: {name} is missing. Train one: scripts/train_hyper.py"
                 )
-        config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=True)
-        missing = [section for section in SECTIONS if section not in config]
+        config: Any = OmegaConf.to_container(read_yaml(folder / CONFIG), resolve=True)
+        missing = [section for section in (*SECTIONS, "backbone_identity", "about") if section not in config]
         if missing:
             raise ConfigError(f"{folder / CONFIG} lacks the section(s) {missing}: it is no generator's config.")
         generator = cls.build({section: config[section] for section in SECTIONS}, backbone)

@@ -1,12 +1,13 @@
 """Metrics over predicted and expected texts, each in [0, 1]; higher is better."""
 
 import re
-import string
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from rouge_score import rouge_scorer
 from sklearn.metrics import f1_score
+
+QUOTES = "\"'`()[]{}*_ "
 
 Metric = Callable[[Sequence[str], Sequence[str]], float]
 
@@ -23,9 +24,10 @@ def macro_f1(predicted: Sequence[str], expected: Sequence[str]) -> float:
 
 
 def exact_match(predicted: Sequence[str], expected: Sequence[str]) -> float:
-    """Share of predictions equal to the expected text after lower-casing and removing punctuation at the ends.
+    """Share of predictions equal to the expected text after lower-casing and removing what only dresses the ends.
 
-    White space is collapsed. Articles are kept: text-to-text tasks may be about them.
+    That is quotes, brackets and emphasis around it and sentence punctuation after it; not signs and units (-5 is not 5)
+    and not the whole of a text. White space is collapsed. Articles are kept: text-to-text tasks may be about them.
     """
     return _mean([float(_normal(p) == _normal(e)) for p, e in zip(predicted, expected, strict=True)])
 
@@ -38,7 +40,8 @@ def rouge_l(predicted: Sequence[str], expected: Sequence[str]) -> float:
 
 
 def _normal(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().lower().strip(string.punctuation + " ")
+    plain = re.sub(r"\s+", " ", text).strip().lower()
+    return plain.lstrip(QUOTES).rstrip(QUOTES + ".,;:!?") or plain
 
 
 def _mean(scores: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -34,6 +35,11 @@ from hyperpeft.training import (
 
 log = logging.getLogger(__name__)
 Section = dict[str, Any]
+
+
+def is_first_process() -> bool:
+    """Whether this is the process of several that writes files and evaluates."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _section(**settings: Any) -> Any:
@@ -139,7 +145,8 @@ class Run:
         state = torch.load(best, weights_only=True, map_location="cpu")
         generator.load_state_dict({k.removeprefix("generator."): v for k, v in state["state_dict"].items()})
         generator.about = self._about(state)
-        generator.save_pretrained(finished)
+        if is_first_process():
+            generator.save_pretrained(finished)
         return generator.eval()
 
     def _fit(self, generator: Generator, part: str) -> str:
@@ -174,7 +181,8 @@ class Run:
     def _callbacks(self) -> Sequence[Callback]:
         patience = self.config.validation.patience
         stop = [EarlyStopping(MONITOR, mode="max", patience=patience)] if patience else []
-        return [RichProgressBar(), LearningRateMonitor("step"), *stop]
+        bar = [RichProgressBar()] if self.plain["trainer"].get("enable_progress_bar", True) else []
+        return [*bar, LearningRateMonitor("step"), *stop]
 
     def _loggers(self, part: str) -> list[CSVLogger | TensorBoardLogger]:
         return [CSVLogger(self.folder / "logs", part), TensorBoardLogger(self.folder / "logs", part)]

@@ -74,10 +74,13 @@ def as_examples(pairs: Iterable[object], *, where: str = "examples") -> tuple[Ex
 
     Raises TaskError naming the first item that is none of these.
     """
-    return tuple(_as_example(item, f"{where}[{index}]") for index, item in enumerate(pairs))
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        raise TaskError(f"{where} is {pairs!r}: give (input, output) pairs.")
+    return tuple(as_example(item, where=f"{where}[{index}]") for index, item in enumerate(pairs))
 
 
-def _as_example(item: object, where: str) -> Example:
+def as_example(item: object, *, where: str) -> Example:
+    """One example from a pair, mapping or Example value; raises TaskError that begins with `where`."""
     if isinstance(item, Example):
         return item
     if isinstance(item, Mapping):
@@ -89,7 +92,9 @@ def _as_example(item: object, where: str) -> Example:
         raise TaskError(f"{where} is {item!r}: give (input, output) pairs of two strings.")
     for part, value in zip(("input", "output"), item, strict=True):
         if not isinstance(value, str):
-            raise TaskError(f"{where}: the {part} is {value!r}, a {type(value).__name__}. Quote it: both are text.")
+            raise TaskError(
+                f"{where}: the {part} is {value!r}, of type {type(value).__name__}. Quote it: both are text."
+            )
         if not value.strip():
             raise TaskError(f"{where}: the {part} is empty.")
     return Example(*item)

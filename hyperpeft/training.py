@@ -54,12 +54,6 @@ class MetaTraining(lightning.LightningModule):
         """The backbone follows the generator to its device."""
         self.generator.backbone.to(self.device)
 
-    def transfer_batch_to_device(
-        self, batch: list[Episode], device: torch.device, dataloader_idx: int
-    ) -> list[Episode]:
-        """Batches are text: nothing to move."""
-        return batch
-
     def on_train_epoch_start(self) -> None:
         """Randomness (dropout) depends on seed, epoch and rank alone, so that a resumed run equals a whole one."""
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1009 + self.global_rank)
@@ -121,6 +115,12 @@ class EpisodeData(lightning.LightningDataModule):
         self.settings = validation_settings
         self.workers = workers
         self.fixed = fixed_episodes(validation, validation_settings, episodes.tasks)
+
+    def transfer_batch_to_device(
+        self, batch: list[Episode], device: torch.device, dataloader_idx: int
+    ) -> list[Episode]:
+        """Batches are text: nothing to move."""
+        return batch
 
     def train_dataloader(self) -> DataLoader[Episode]:
         """This process's share of the meta-batches of one epoch."""

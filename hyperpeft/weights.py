@@ -27,7 +27,7 @@ class AdapterWeights:
 
     adapter: AdapterKind
     backbone: str
-    tensors: TargetTensors
+    tensors: TargetTensors = field(repr=False)
     readout: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -44,9 +44,12 @@ class AdapterWeights:
         return self.tasks
 
     def __getitem__(self, index: int | slice) -> "AdapterWeights":
-        """The weights of one task or of a slice of tasks; the task axis stays."""
-        span = slice(index, None if index == -1 else index + 1) if isinstance(index, int) else index
-        return self.map(lambda leaf: leaf[span])
+        """The weights of one task or of a slice of tasks; the task axis stays. Raises IndexError for no such task."""
+        if isinstance(index, int):
+            if not -self.tasks <= index < self.tasks:
+                raise IndexError(f"there is no task {index}: these weights hold {self.tasks} task(s).")
+            index = slice(index, None if index == -1 else index + 1)
+        return self.map(lambda leaf: leaf[index])
 
     def __add__(self, other: "AdapterWeights") -> "AdapterWeights":
         return self.zip(other, torch.add)
@@ -86,7 +89,7 @@ class AdapterWeights:
         return replace(self, tensors=tensors, readout=readout)
 
     def named(self) -> Iterator[tuple[str, Tensor]]:
-        """(`path:name`, tensor) pairs in a fixed order; the read-out comes last, under `readout`."""
+        """(`path:name`, tensor) pairs in the order of `map`; the read-out comes last, under `readout`."""
         for path, tensors in self.tensors.items():
             for name, tensor in tensors.items():
                 yield f"{path}:{name}", tensor
@@ -102,10 +105,15 @@ class AdapterWeights:
                 f"adapter weights of {self.adapter} for backbone {self.backbone} do not combine with "
                 f"{other.adapter} for {other.backbone}: kind, settings and backbone must be equal."
             )
+        differing = {name for name, _ in self.named()} ^ {name for name, _ in other.named()}
+        if differing:
+            raise ValueError(f"only one of the two adapter weights to combine has the tensor(s) {sorted(differing)}.")
 
 
 def stack(weights: Sequence[AdapterWeights]) -> AdapterWeights:
     """One value holding the tasks of all, in order. Kinds, settings and backbones must be equal."""
+    if not weights:
+        raise ValueError("there is nothing to stack: pass at least one task's adapter weights.")
     first, *others = weights
     for other in others:
         first = first.zip(other, lambda one, two: torch.cat([one, two]))
@@ -115,13 +123,17 @@ def stack(weights: Sequence[AdapterWeights]) -> AdapterWeights:
 def save_weights(weights: AdapterWeights, path: Path) -> None:
     """Write a safetensors file: tensors by `path:name`, kind, settings and backbone identity in its header.
 
-    Written to a temporary file first, so that an interrupted write leaves nothing half done.
+    Written to a temporary file first, so that a failed write leaves nothing half done.
     """
     header = {"format": "pt", "adapter": json.dumps(weights.adapter.settings()), "backbone": weights.backbone}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in weights.named()}, partial, metadata=header)
-    partial.replace(path)
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.named()}
+    try:
+        save_file(tensors, partial, metadata=header)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_weights(path: Path) -> AdapterWeights:

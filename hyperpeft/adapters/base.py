@@ -41,6 +41,11 @@ class AdapterKind(ABC):
     def target_names(self) -> list[str] | None:
         """Names that choose the targets; None takes the default of the backbone's model type."""
 
+    @property
+    @abstractmethod
+    def target_layers(self) -> list[int] | None:
+        """Indices of the layers whose targets are adapted; None takes all."""
+
     @abstractmethod
     def shapes(self, target: Target) -> Shapes:
         """Name and shape of each tensor that this kind needs at a target, without the task axis."""

@@ -18,6 +18,7 @@ class Lora(AdapterKind):
 
     A is stored as `[rank, d_in]` and B transposed, as `[rank, d_out]`, so that the rank is the first axis of both.
     `targets`: names (last parts of module paths), `["all-linear"]`, or None for PEFT's choice for the model type.
+    `layers`: indices of the adapted layers, None for all; backward stops below the lowest one.
     """
 
     kind: ClassVar[str] = "lora"
@@ -27,6 +28,7 @@ class Lora(AdapterKind):
     rslora: bool = False
     dropout: float = 0.0
     targets: list[str] | None = None
+    layers: list[int] | None = None
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -43,6 +45,11 @@ class Lora(AdapterKind):
     def target_names(self) -> list[str] | None:
         """As given."""
         return self.targets
+
+    @property
+    def target_layers(self) -> list[int] | None:
+        """As given."""
+        return self.layers
 
     def shapes(self, target: Target) -> Shapes:
         """A `[rank, d_in]` and B `[rank, d_out]`."""

@@ -63,9 +63,9 @@ class Backbone(ABC, Generic[Batch]):
     def targets(self, adapter: AdapterKind) -> tuple[Target, ...]:
         """The linear-like modules that the adapter acts on, sorted by path.
 
-        Raises ConfigError if a name matches nothing, saying what exists.
+        Raises ConfigError if a name or a layer matches nothing, saying what exists.
         """
-        linear = self.linear_modules()
+        linear = self._in_layers(self.linear_modules(), adapter.target_layers)
         names = adapter.target_names or PEFT_TARGETS.get(self.model.config.model_type) or ["all-linear"]
         if list(names) == ["all-linear"]:
             return tuple(linear)
@@ -74,6 +74,13 @@ class Backbone(ABC, Generic[Batch]):
             if name not in known:
                 raise ConfigError(f"adapter.targets: no linear module ends in {name!r}. {did_you_mean(name, known)}")
         return tuple(target for target in linear if target.name in names)
+
+    def _in_layers(self, targets: list[Target], layers: list[int] | None) -> list[Target]:
+        depths = {target.depth for target in targets}
+        for layer in layers or ():
+            if layer not in depths:
+                raise ConfigError(f"adapter.layers: there is no layer {layer}; this backbone has {sorted(depths)}.")
+        return [target for target in targets if layers is None or target.depth in layers]
 
     def linear_modules(self) -> list[Target]:
         """Every linear-like module except the output embeddings, sorted by path."""

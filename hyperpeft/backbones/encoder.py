@@ -14,8 +14,9 @@ from transformers import AutoModel
 from transformers.utils import cached_file
 
 from hyperpeft.backbones.base import Backbone, Scores
+from hyperpeft.backbones.buckets import Buckets, bucket, pool
 from hyperpeft.backbones.pretrained import MINILM, fast_dtype, load_pretrained, resolve
-from hyperpeft.backbones.tokens import Buckets, Tokens, bucket, level
+from hyperpeft.backbones.tokens import Tokens, level
 from hyperpeft.tasks import Episode, Example
 
 Pooling = Literal["auto", "mean", "cls"]
@@ -111,21 +112,13 @@ class Encoder(Backbone[EncoderBatch]):
         return EncoderBatch(texts, label, role == 0, role == 1, is_scored, present).to(self.device)
 
     def _tokenise(self, groups: Sequence[Sequence[str]], width: int) -> Buckets:
-        """Token rows of each task's texts, empty rows added up to `width`."""
+        """Tokens of each task's texts, empty texts added up to `width`."""
         rows = [[*self.tokens(group), *[[]] * (width - len(group))] for group in groups]
         return bucket(rows, self.tokenizer.pad_token_id or 0)
 
     def features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Pooled and normalised features `[row d]` in fp32, under the installed weights."""
-        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        if self.pooling == "cls":
-            return functional.normalize(hidden[:, 0].float(), dim=-1)
-        weight = mask.float()
-        return functional.normalize(einsum(hidden.float(), weight, "row token d, row token -> row d"), dim=-1)
-
-    def _features(self, texts: Buckets) -> Tensor:
-        """`[task row d]`."""
-        return texts.join([self.features(ids, mask) for ids, mask in texts.parts])
+        """Pooled and normalised features of padded texts, `[row d]` in fp32, under the installed weights."""
+        return pool(self.model(input_ids=ids, attention_mask=mask).last_hidden_state, mask, self.pooling)
 
     def score(self, batch: EncoderBatch) -> Scores:
         """Mean cross-entropy and accuracy of each task's scored rows."""
@@ -138,7 +131,7 @@ class Encoder(Backbone[EncoderBatch]):
 
     def logits(self, batch: EncoderBatch) -> Tensor:
         """`[task row label]`; meaningful for scored rows."""
-        features = self._features(batch.texts)
+        features = batch.texts.features(self.model, self.pooling)
         member = self._membership(batch)
         sums = einsum(member, features, "task row label, task row d -> task label d")
         return self._scores(features, member, sums, batch.present)
@@ -172,7 +165,7 @@ class Encoder(Backbone[EncoderBatch]):
     def probabilities(self, episodes: Sequence[Episode]) -> list[Tensor]:
         """Softmax over each task's labels, `[query label]`; prototypes are computed once for all query inputs."""
         batch = self.support_batch(episodes)
-        features = self._features(batch.texts)
+        features = batch.texts.features(self.model, self.pooling)
         sums = einsum(self._membership(batch), features, "task row label, task row d -> task label d")
         parts = [
             self._scores(self._query_features(episodes, start), 0.0, sums, batch.present)
@@ -183,7 +176,7 @@ class Encoder(Backbone[EncoderBatch]):
 
     def _query_features(self, episodes: Sequence[Episode], start: int) -> Tensor:
         texts = [[example.input for example in episode.query[start : start + QUERY_ROWS]] for episode in episodes]
-        return self._features(self._tokenise(texts, level(texts)).to(self.device))
+        return self._tokenise(texts, level(texts)).to(self.device).features(self.model, self.pooling)
 
 
 def _texts(episode: Episode, query: Sequence[Example]) -> list[str]:

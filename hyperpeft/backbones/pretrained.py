@@ -49,11 +49,12 @@ def load_pretrained(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A frozen model in eval mode and its tokenizer, from a folder or the hub; safetensors only.
 
-    On a CPU attention is computed plainly: the backward of fused attention in bf16 is 3 times slower there (torch
-    2.13), and plain attention also has a second derivative. Raises ConfigError if the weights cannot be had.
+    In bf16 on a CPU attention is computed plainly: the backward of fused attention takes 46 % of a step there (torch
+    2.13, AVX512-BF16). Raises ConfigError if the weights cannot be had.
     """
     place = resolve(model)
-    attention = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
+    plain = dtype == torch.bfloat16 and not torch.cuda.is_available()
+    attention = {"attn_implementation": "eager"} if plain else {}
     options = {"trust_remote_code": trust_remote_code}
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -73,7 +74,7 @@ def load_pretrained(
 
 
 def fast_dtype(setting: str = "auto") -> torch.dtype:
-    """The dtype of the frozen backbone. `auto`: bf16 where the GPU, or the CPU by AMX or AVX512-BF16, computes in it."""
+    """The dtype of the frozen backbone. `auto`: bf16 where the GPU or the CPU (AMX, AVX512-BF16) computes in it."""
     if setting in DTYPES:
         return DTYPES[setting]
     if setting != "auto":

@@ -1,16 +1,28 @@
 """What a corpus is: something that yields tasks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from hyperpeft.tasks import Task
+from hyperpeft.config import did_you_mean
+from hyperpeft.metrics import METRICS
+from hyperpeft.tasks import Task, TaskError
 
 
 class Corpus(ABC):
-    """A source of tasks; `read()` yields them in a fixed order. Raises TaskError naming file, line and field."""
+    """A source of tasks; `read()` yields them in a fixed order. Raises TaskError naming file, line and field.
 
-    splits: str | None
+    `splits`: what `episodes.split_tasks` takes: a file, a folder, or a mapping task -> split; None makes splits.
+    """
+
+    splits: str | Mapping[str, str] | None
 
     @abstractmethod
     def read(self) -> Iterator[Task]:
         """Yield every task, in the same order each time."""
+
+
+def known_metric(name: object) -> str:
+    """The name of a metric as read from a file; raises TaskError if METRICS has none such."""
+    if isinstance(name, str) and name in METRICS:
+        return name
+    raise TaskError(f"metric {name!r} does not exist. {did_you_mean(str(name), METRICS)}")

@@ -15,7 +15,8 @@ class NaturalInstructions(Corpus):
 
     A task is a classification if its instances have at most `max_labels` distinct single outputs, each used at least
     twice; its labels are those outputs. Of several reference outputs the first counts. `max_examples` instances are
-    kept a task (the first ones), those longer than `max_characters` dropped.
+    kept a task (the first ones), those empty or longer than `max_characters` dropped, and with them a task that has no
+    other.
     """
 
     def __init__(
@@ -35,20 +36,19 @@ class NaturalInstructions(Corpus):
             raise TaskError(f"{self.path} is no folder. Give the folder that holds the task JSON files as corpus.path.")
 
     def read(self) -> Iterator[Task]:
-        """Yield the task of every `*.json` file that has a Definition and Instances, in order of file name."""
+        """Yield the task of every `*.json` file, in order of file name."""
         files = sorted(self.path.glob("*.json"))
         if not files:
             raise TaskError(f"{self.path} holds no *.json task files.")
-        return map(self._task, files)
+        return (task for task in map(self._task, files) if task.examples)
 
     def _task(self, file: Path) -> Task:
         fields = _read(file)
         examples = tuple(self._examples(fields, file))
         labels = self._labels(examples)
-        definition = fields["Definition"]
         return Task(
             name=file.stem,
-            descriptions=(definition,) if isinstance(definition, str) else tuple(definition),
+            descriptions=_definitions(fields["Definition"], file),
             examples=examples,
             labels=dict.fromkeys(labels, ""),
             family=_first(fields, "Categories"),
@@ -58,12 +58,11 @@ class NaturalInstructions(Corpus):
         )
 
     def _examples(self, fields: dict[str, Any], file: Path) -> Iterator[Example]:
-        kept = 0
-        seen = set()
+        seen: set[str] = set()
         for index, instance in enumerate(fields["Instances"]):
             text, output = _input_output(instance, f"{file}: Instances[{index}]")
-            if kept < self.max_examples and len(text) <= self.max_characters and text not in seen and output.strip():
-                kept += 1
+            usable = text.strip() and output.strip() and len(text) <= self.max_characters
+            if usable and text not in seen and len(seen) < self.max_examples:
                 seen.add(text)
                 yield Example(text, output)
 
@@ -83,7 +82,17 @@ def _read(file: Path) -> dict[str, Any]:
     for key in ("Definition", "Instances"):
         if not isinstance(fields, dict) or key not in fields:
             raise TaskError(f"{file}: the field {key!r} is missing: this is no Super-NaturalInstructions task.")
+    if not isinstance(fields["Instances"], list):
+        raise TaskError(f"{file}: 'Instances' must be a list, it is a {type(fields['Instances']).__name__}.")
     return fields
+
+
+def _definitions(value: object, file: Path) -> tuple[str, ...]:
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            raise TaskError(f"{file}: 'Definition' must be text or a list of texts; it holds {text!r}.")
+    return tuple(texts)
 
 
 def _input_output(instance: object, where: str) -> tuple[str, str]:

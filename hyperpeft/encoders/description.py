@@ -30,12 +30,14 @@ class Description(TaskEncoder):
 
     def forward(self, episodes: Sequence[Episode]) -> Tensor:
         """`[task d_task]`."""
-        return self.project(torch.stack([self._pooled(episode.descriptions) for episode in episodes]))
+        device = self.missing.device
+        described = torch.tensor([[bool(episode.descriptions)] for episode in episodes], device=device)
+        pooled = torch.stack([self._pooled(episode.descriptions) for episode in episodes]).to(device)
+        return self.project(torch.where(described, pooled, self.missing))
 
     def _pooled(self, descriptions: Sequence[str]) -> Tensor:
-        if not descriptions:
-            return self.missing
-        return self.text_encoder(sorted(descriptions)).mean(0).to(self.missing.device)
+        texts = self.text_encoder(sorted(descriptions))
+        return texts.sum(0) / max(1, len(descriptions))
 
     def settings(self) -> dict[str, Any]:
         """What builds an equal encoder."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from hyperpeft.encoders.base import TaskEncoder
@@ -34,23 +35,26 @@ class Support(TaskEncoder):
 
     def forward(self, episodes: Sequence[Episode]) -> Tensor:
         """`[task d_task]`."""
-        pairs = torch.stack([self._pooled_pairs(episode) for episode in episodes])
-        labels = torch.stack([self._pooled_labels(episode) for episode in episodes])
-        return self.pooled(pairs) + self.labels(labels)
-
-    def _pooled_pairs(self, episode: Episode) -> Tensor:
-        if not episode.support:
-            return self.missing
-        examples = sorted(episode.support, key=lambda example: (example.input, example.output))
         device = self.missing.device
-        inputs = self.text_encoder([example.input for example in examples]).to(device)
-        outputs = self.text_encoder([example.output for example in examples]).to(device)
-        return self.pair(torch.cat([inputs, outputs, inputs * outputs, inputs - outputs], dim=-1)).mean(0)
+        labelled = torch.tensor([[bool(episode.labels)] for episode in episodes], device=device)
+        labels = torch.stack([self._pooled_labels(episode) for episode in episodes]).to(device)
+        return self.pooled(self._pooled_pairs(episodes)) + self.labels(torch.where(labelled, labels, self.no_labels))
+
+    def _pooled_pairs(self, episodes: Sequence[Episode]) -> Tensor:
+        """Mean over each task's pairs, `[task d_task]`; all pairs of all tasks go through in one product."""
+        device = self.missing.device
+        counts = torch.tensor([len(episode.support) for episode in episodes], device=device)
+        pairs = [pair for episode in episodes for pair in sorted((e.input, e.output) for e in episode.support)]
+        inputs = self.text_encoder([text for text, _ in pairs]).to(device)
+        outputs = self.text_encoder([text for _, text in pairs]).to(device)
+        encoded = self.pair(torch.cat([inputs, outputs, inputs * outputs, inputs - outputs], dim=-1))
+        task = torch.repeat_interleave(torch.arange(len(episodes), device=device), counts)
+        sums = torch.zeros(len(episodes), self.d_task, device=device).index_add(0, task, encoded)
+        counts = rearrange(counts, "task -> task 1")
+        return torch.where(counts > 0, sums / counts.clamp(min=1), self.missing)
 
     def _pooled_labels(self, episode: Episode) -> Tensor:
-        if not episode.labels:
-            return self.no_labels
-        return self.text_encoder(sorted(episode.labels)).mean(0).to(self.no_labels.device)
+        return self.text_encoder(sorted(episode.labels)).sum(0) / max(1, len(episode.labels))
 
     def settings(self) -> dict[str, Any]:
         """What builds an equal encoder."""

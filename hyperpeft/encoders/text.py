@@ -3,7 +3,8 @@
 import hashlib
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hyperpeft.backbones import MINILM, Encoder
+from hyperpeft.config import ConfigError
 
 BATCH = 32
 BUCKET = 16
@@ -48,7 +50,7 @@ class TextEncoder:
     @torch.no_grad()
     def _embed(self, texts: Sequence[str]) -> Tensor:
         rows = self.encoder.tokens(texts)
-        width = -(-max(map(len, rows)) // BUCKET) * BUCKET
+        width = -(-max(1, *map(len, rows)) // BUCKET) * BUCKET
         ids = torch.full((BATCH, width), self.encoder.tokenizer.pad_token_id or 0)
         mask = torch.zeros((BATCH, width), dtype=torch.long)
         mask[:, 0] = 1
@@ -64,12 +66,24 @@ class _Store:
     def __init__(self, file: Path | None):
         self.file = file
         if file is not None:
+            self._create(file)
+
+    def _create(self, file: Path) -> None:
+        try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with self._open() as connection:
                 connection.execute("create table if not exists embedding (text blob primary key, value blob)")
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"the embedding cache {file} cannot be used: {error}. Set HYPERPEFT_CACHE to a folder that can be "
+                "written, remove the file if it is damaged, or keep no cache: text_encoder.cache=''."
+            ) from error
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(str(self.file), timeout=60)
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are kept if the `with` ends well, closed in any case."""
+        with closing(sqlite3.connect(str(self.file), timeout=60)) as connection, connection:
+            yield connection
 
     def read(self, texts: Sequence[str]) -> dict[str, Tensor]:
         if self.file is None or not texts:

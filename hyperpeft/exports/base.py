@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from hyperpeft.backbones import Backbone
@@ -14,11 +14,20 @@ from hyperpeft.weights import AdapterWeights
 
 @dataclass(frozen=True)
 class Exported:
-    """What is exported: weights of one task, the backbone they are for, and a model card in Markdown."""
+    """What is exported: weights of one task, the backbone they are for, and a model card in Markdown.
+
+    Raises ValueError for weights of several tasks.
+    """
 
     weights: AdapterWeights
     backbone: Backbone[Any]
     card: str
+
+    def __post_init__(self) -> None:
+        if self.weights.tasks != 1:
+            raise ValueError(
+                f"an export holds one task's adapter; these weights hold {self.weights.tasks}. Choose one: weights[0]."
+            )
 
     def require(self, kinds: Sequence[str], format_name: str) -> None:
         """Raise ValueError if the format carries other kinds of adapter only."""
@@ -27,8 +36,6 @@ class Exported:
             raise ValueError(
                 f"format {format_name!r} does not carry adapters of kind {kind!r}; it carries {list(kinds)}."
             )
-        if self.weights.tasks != 1:
-            raise ValueError(f"an export holds one task's adapter; these weights hold {self.weights.tasks}.")
 
 
 Export = Callable[[Exported, Path], None]
@@ -47,9 +54,10 @@ def written_at_once(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         partial.chmod(0o755)
         yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        partial.replace(path)
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as former:
+            if path.exists():
+                path.replace(Path(former) / path.name)
+            partial.replace(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

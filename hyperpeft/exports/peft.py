@@ -36,7 +36,7 @@ def peft_config(exported: Exported) -> LoraConfig:
     rank = next(iter(weights.tensors.values()))["A"].shape[1]
     names = sorted({path.rsplit(".", 1)[-1] for path in weights.tensors})
     transposed = any(isinstance(backbone.model.get_submodule(path), Conv1D) for path in weights.tensors)
-    return LoraConfig(
+    config = LoraConfig(
         task_type=TASK_TYPES[backbone.settings()["kind"]],
         base_model_name_or_path=backbone.name,
         revision=None,
@@ -48,6 +48,8 @@ def peft_config(exported: Exported) -> LoraConfig:
         fan_in_fan_out=transposed,
         inference_mode=True,
     )
+    config.target_modules = names  # LoraConfig makes a set of it, whose order in the file would change from run to run
+    return config
 
 
 def peft_tensors(exported: Exported) -> dict[str, Tensor]:

@@ -38,7 +38,12 @@ class Procedural(Corpus):
         self.seed = seed
         self.examples = examples
         self.depth = depth
-        self.splits = splits
+        self._splits = splits
+
+    @cached_property
+    def splits(self) -> str | dict[str, str]:  # type: ignore[override]
+        """What was given, else all that is seen for training and halves of what is held out."""
+        return self._splits if self._splits is not None else self.meta_splits()
 
     def read(self) -> Iterator[Task]:
         """Yield the tasks; raises TaskError if there are not as many of this depth."""

@@ -1,0 +1,215 @@
+"""Meta-training: what a step sees, what a checkpoint holds, and that interruption changes nothing."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from conftest import awake
+
+from hyperpeft.config import load_config
+from hyperpeft.episodes import EpisodeSettings
+from hyperpeft.generator import Generator
+from hyperpeft.objectives import Sft
+from hyperpeft.run import Run, RunConfig
+from hyperpeft.tasks import Example, Task
+from hyperpeft.training import EpisodeData, MetaTraining, OptimSettings, ValidationSettings, _Share
+
+ROOT = Path(__file__).parent.parent
+QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+
+
+def make_tasks() -> list[Task]:
+    words = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay", "koi", "lion"]
+    names = ["colour", "size", "sound", "speed"]
+    return [
+        Task(
+            name=name,
+            descriptions=(f"Tell the {name} of it.", f"Which {name} is it?"),
+            examples=tuple(Example(f"{word} {name}", ("left", "right")[i % 2]) for i, word in enumerate(words)),
+            labels={"left": "", "right": ""},
+            family=name,
+            metric="accuracy",
+        )
+        for name in names
+    ]
+
+
+def fit(generator: Generator, *, tasks: int, accumulate: int = 1, steps: int = 2, **trainer: Any) -> Generator:
+    episodes = EpisodeSettings(tasks=tasks, rows=8, shots=[1], siblings=0.0)
+    data = EpisodeData(make_tasks(), make_tasks(), episodes, ValidationSettings(every=steps, queries=4), seed=0)
+    module = MetaTraining(generator, Sft(), OptimSettings(lr=1e-2, schedule="constant", warmup=0), 0, steps)
+    arguments = {
+        **QUIET,
+        "enable_checkpointing": False,
+        "use_distributed_sampler": False,
+        "max_steps": steps,
+        **trainer,
+    }
+    lightning.Trainer(accumulate_grad_batches=accumulate, **arguments).fit(module, data)
+    return generator
+
+
+def parameters(generator: Generator) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in generator.named_parameters()}
+
+
+def test_one_accumulated_step_equals_one_large_step(generator_settings: dict[str, Any]) -> None:
+    large = fit(awake(Generator.build(generator_settings)), tasks=4, steps=1)
+    small = fit(awake(Generator.build(generator_settings)), tasks=2, accumulate=2, steps=1)
+    start = parameters(awake(Generator.build(generator_settings)))
+    moved = 0
+    for name, value in parameters(large).items():
+        torch.testing.assert_close(parameters(small)[name], value, rtol=1e-3, atol=1e-4)
+        moved += int(not torch.equal(value, start[name]))
+    assert moved > 10
+
+
+def test_the_backbone_stays_frozen_and_out_of_the_module(generator: Generator) -> None:
+    before = {name: value.clone() for name, value in generator.backbone.model.state_dict().items()}
+    fit(generator, tasks=2)
+    after = generator.backbone.model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert not [name for name in generator.state_dict() if "model" in name or "backbone" in name]
+
+
+def test_processes_share_the_global_meta_batch() -> None:
+    whole = _Share(8, 0, 1)
+    parts = [_Share(8, rank, 2) for rank in range(2)]
+    for sampler in (whole, *parts):
+        sampler.set_epoch(3)
+    assert list(whole) == list(range(24, 32))
+    assert sorted([*parts[0], *parts[1]]) == list(whole)
+
+
+def write_corpus(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "corpus.yaml").write_text("format: folder\n")
+    for task in make_tasks():
+        fields = {
+            "name": task.name,
+            "family": task.family,
+            "descriptions": list(task.descriptions),
+            "labels": dict(task.labels),
+            "examples": [[example.input, example.output] for example in task.examples],
+        }
+        (folder / f"{task.name}.yaml").write_text(json.dumps(fields))
+    splits = {"families": {"colour": "train", "size": "train", "sound": "validation", "speed": "test"}}
+    (folder.parent / "splits.yaml").write_text(json.dumps(splits))
+
+
+@pytest.fixture
+def run_overrides(tmp_path: Path, folders: dict[str, Path]) -> list[str]:
+    write_corpus(tmp_path / "corpus")
+    return [
+        f"output={tmp_path}/out",
+        "steps=4",
+        f"corpus.path={tmp_path}/corpus",
+        f"corpus.splits={tmp_path}/splits.yaml",
+        f"backbone.model={folders['bert']}",
+        "backbone.dtype=float32",
+        "adapter.rank=2",
+        f"text_encoder.model={folders['bert']}",
+        f"text_encoder.cache={tmp_path}/cache",
+        "encoder.d_task=16",
+        "encoder.dropout=0.1",
+        "hypernetwork.d_hidden=8",
+        "episodes.tasks=2",
+        "episodes.rows=8",
+        "episodes.shots=[0,1]",
+        "validation.every=2",
+        "validation.shots=[1]",
+        "evaluation.shots=[0,2]",
+        "evaluation.steps=[0,2]",
+        "evaluation.seeds=[0]",
+        "trainer.enable_progress_bar=false",
+        "trainer.enable_model_summary=false",
+        "trainer.accelerator=cpu",
+    ]
+
+
+def run(overrides: list[str], *more: str) -> Run:
+    return Run(load_config(RunConfig, [], [*overrides, *more]))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_resumed_run_equals_an_uninterrupted_one(run_overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = parameters(run(run_overrides, "name=whole").train())
+
+    with monkeypatch.context() as patched:
+        callbacks = Run._callbacks
+        patched.setattr(Run, "_callbacks", lambda self: [*callbacks(self), _StopOnNext(2)])
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            run(run_overrides, "name=cut").train()
+    again = run(run_overrides, "name=cut")
+    resumed = parameters(again.train())
+    assert (again.folder / "generator-checkpoints" / "last.ckpt").exists()
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+
+
+class _StopOnNext(lightning.Callback):
+    """Fails on the first step after so many."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
+        if trainer.global_step == self.steps:
+            raise RuntimeError("pulled the plug")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_trains_evaluates_and_refuses_other_settings(run_overrides: list[str]) -> None:
+    first = run(run_overrides, "name=one")
+    generator = first.train()
+    shared = first.train("shared", head="none")
+    records = first.evaluate(generator, shared)
+
+    methods = {record.method for record in records}
+    assert {"no adapter", "from scratch", "shared multi-task adapter", "generated"} <= methods
+    assert {"generated, wrong-task description", "generated, gibberish description"} <= methods
+    assert all(record.task == "speed" and 0 <= record.score <= 1 for record in records)
+    lines = (first.folder / "records-test.jsonl").read_text().splitlines()
+    assert len(lines) == len(records)
+
+    checkpoint = torch.load(first.folder / "generator-checkpoints" / "last.ckpt", weights_only=True)
+    assert all(name.startswith("generator.") for name in checkpoint["state_dict"])
+    assert set(checkpoint["state_dict"]) == {f"generator.{name}" for name in generator.state_dict()}
+
+    loaded = Generator.from_pretrained(first.folder / "generator")
+    assert parameters(loaded).keys() == parameters(generator).keys()
+    assert loaded.about["meta_train_tasks"] == ["colour", "size"]
+
+    with pytest.raises(ValueError, match=r"holds a run with other settings for adapter"):
+        run(run_overrides, "name=one", "adapter.rank=3")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_same_seed_same_weights(run_overrides: list[str]) -> None:
+    one = parameters(run(run_overrides, "name=a").train())
+    two = parameters(run(run_overrides, "name=b").train())
+    other = parameters(run(run_overrides, "name=c", "seed=1").train())
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(run_overrides: list[str], tmp_path: Path) -> None:
+    losses = {}
+    for devices in (1, 2):
+        more = ["encoder.dropout=0.0", "evaluation.shared_baseline=false", "trainer.log_every_n_steps=1"]
+        more += [f"trainer.devices={devices}", f"name=devices{devices}"]
+        more += ["trainer.strategy=ddp", "trainer.num_nodes=1"] if devices > 1 else []
+        command = [sys.executable, "scripts/train_hyper.py", "--config", "configs/default.yaml", *run_overrides, *more]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        rows = csv.DictReader((tmp_path / "out" / f"devices{devices}/logs/generator/version_0/metrics.csv").open())
+        losses[devices] = [float(row["train/loss"]) for row in rows if row["train/loss"]]
+    assert len(losses[1]) == 4
+    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
