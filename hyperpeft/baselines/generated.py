@@ -57,8 +57,13 @@ def paraphrased(episodes: Sequence[Episode]) -> list[Episode]:
 
 
 def wrong_task(episodes: Sequence[Episode]) -> list[Episode]:
-    """Each task described as the one half the list further on: another family, where families stand together."""
-    half = max(1, len(episodes) // 2)
+    """Each task described as the one half the list further on: another family, where families stand together.
+
+    Raises ValueError for a single episode: there is no other task to take a description from.
+    """
+    if len(episodes) < 2:
+        raise ValueError("the wrong-task control needs the episodes of two tasks or more at once.")
+    half = len(episodes) // 2
     others = [*episodes[half:], *episodes[:half]]
     return [episode.with_descriptions(other.descriptions) for episode, other in zip(episodes, others, strict=True)]
 
