@@ -102,7 +102,8 @@ class Run:
     def _check_folder(self) -> None:
         """Refuse to continue or overwrite a run of other settings."""
         file = self.folder / "config.yaml"
-        if not file.exists():
+        begun = [*self.folder.glob("*-checkpoints/*.ckpt"), *self.folder.glob("*/config.yaml")]
+        if not file.exists() or not begun:
             return
         before: Any = OmegaConf.to_container(OmegaConf.load(file))
         free = {"resume", "threads", "workers", "output", "evaluation"}
@@ -140,7 +141,6 @@ class Run:
             return Generator.from_pretrained(finished)
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         generator = self.build_generator(**hypernetwork)
-        self._write_config()
         best = self._fit(generator, part)
         state = torch.load(best, weights_only=True, map_location="cpu")
         generator.load_state_dict({k.removeprefix("generator."): v for k, v in state["state_dict"].items()})
@@ -171,6 +171,7 @@ class Run:
         trainer = lightning.Trainer(
             **arguments, default_root_dir=self.folder, logger=self._loggers(part), callbacks=[keep, *self._callbacks()]
         )
+        self._write_config()
         last = folder / "last.ckpt"
         trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
         if trainer.interrupted:

@@ -1,5 +1,6 @@
 """Meta-training: the LightningModule, the LightningDataModule and the run that puts them together."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import get_scheduler
 
+from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.episodes import EpisodeSettings, EpisodeSource, draw_episode
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Objective
@@ -201,7 +203,11 @@ def fixed_episodes(tasks: Sequence[Task], settings: ValidationSettings, size: in
 
 
 def trainer_arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    """Lightning Trainer arguments of a run: ours below, the user's on top."""
+    """Lightning Trainer arguments of a run: ours below, the user's on top. Raises ConfigError for one that is none."""
+    known = inspect.signature(lightning.Trainer).parameters
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"trainer has no setting {name!r}. {did_you_mean(name, known)}")
     ours = {
         "num_sanity_val_steps": 0,
         "gradient_clip_val": 1.0,

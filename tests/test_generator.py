@@ -121,7 +121,7 @@ def test_weights_of_other_sizes_are_named(generator: Generator, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text[: len(text) // 3], r"config\.yaml lacks the section\(s\)"),
+        (lambda text: "\n".join(text.splitlines()[:3]), r"config\.yaml lacks the section\(s\)"),
         (
             lambda text: text.replace("backbone_identity:", "identity:"),
             r"lacks the section\(s\) \['backbone_identity'\]",

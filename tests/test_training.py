@@ -100,7 +100,9 @@ def write_corpus(folder: Path) -> None:
             "examples": [[example.input, example.output] for example in task.examples],
         }
         (folder / f"{task.name}.yaml").write_text(json.dumps(fields))
-    splits = {"families": {"colour": "train", "size": "train", "sound": "validation", "speed": "test", "weight": "test"}}
+    splits = {
+        "families": {"colour": "train", "size": "train", "sound": "validation", "speed": "test", "weight": "test"}
+    }
     (folder.parent / "splits.yaml").write_text(json.dumps(splits))
 
 
