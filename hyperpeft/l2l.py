@@ -9,7 +9,10 @@ import importlib
 import sys
 from types import ModuleType
 
-INSTALL = "pip install requests tqdm && pip install --no-deps --use-pep517 --config-settings=--build-option=build_ext learn2learn==0.2.0"
+INSTALL = (
+    "pip install requests tqdm && "
+    "pip install --no-deps --use-pep517 --config-settings=--build-option=build_ext learn2learn==0.2.0"
+)
 UNUSED = ("gym", "vision", "text")
 
 
