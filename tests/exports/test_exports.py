@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from hyperpeft.adapters import Lora
-from hyperpeft.backbones import Backbone, CausalLm, Encoder
+from hyperpeft.backbones import MINILM, Backbone, CausalLm, Encoder
 from hyperpeft.exports import EXPORTS, Exported, written_at_once
 from hyperpeft.weights import AdapterWeights, load_weights
 
@@ -280,3 +280,14 @@ def test_safetensors_comes_back_to_the_last_bit(exported: Exported, tmp_path: Pa
     assert torch.equal(adapted_outputs(replace(exported, weights=loaded)), adapted_outputs(exported))
     assert loaded.readout.keys() == exported.weights.readout.keys()
     assert all(torch.equal(loaded.readout[name], exported.weights.readout[name]) for name in loaded.readout)
+
+
+def test_the_real_minilm_reloads_in_peft(minilm: str, tmp_path: Path) -> None:
+    exported = make(Encoder(dtype="float32"), KINDS["rslora"])
+    folder = tmp_path / "minilm"
+    with written_at_once(folder) as partial:
+        EXPORTS["peft"](exported, partial)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == MINILM
+    model = PeftModel.from_pretrained(AutoModel.from_pretrained(minilm), folder)
+    assert_same_outputs(outputs(model.eval()), exported)
