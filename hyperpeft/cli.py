@@ -69,3 +69,5 @@ def _quiet_logs() -> None:
     for name in ("httpx", "fsspec", "matplotlib", "datasets"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")

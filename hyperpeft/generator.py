@@ -63,6 +63,8 @@ class Generator(nn.Module):
 
     def forward(self, episodes: Sequence[Episode]) -> AdapterWeights:
         """Adapter weights, one task an episode, inside the graph: for meta-training. Never sees the query."""
+        if self.hypernetwork.head == "none":
+            return self.hypernetwork.shared_weights(len(episodes))
         return self.hypernetwork(self.encoder(episodes))
 
     @torch.no_grad()

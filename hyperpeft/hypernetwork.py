@@ -123,13 +123,12 @@ class Hypernetwork(nn.Module):
 
     def forward(self, z: Tensor) -> AdapterWeights:
         """Adapter weights of each task from its embedding `[task d_task]`."""
+        if self.head == "none":
+            return self.shared_weights(z.shape[0])
         tensors: dict[str, dict[str, Tensor]] = {target.path: {} for target in self.targets}
         for group, members in self.groups.items():
-            whole = rearrange(self.shared[_key(group)], "target ... -> target 1 ...")
-            if self.head == "none":
-                whole = whole.expand(-1, z.shape[0], *whole.shape[2:])
-            else:
-                whole = whole + self._generated(z, group)
+            shared = rearrange(self.shared[_key(group)], "target ... -> target 1 ...")
+            whole = shared + self._generated(z, group)
             for index, tensor in zip(members, whole.unbind(0), strict=True):
                 tensors[self.targets[index].path][group[0]] = tensor
         return AdapterWeights(self.adapter, self.backbone, tensors, self._readouts(z.shape[0]))

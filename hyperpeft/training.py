@@ -210,6 +210,7 @@ def trainer_arguments(settings: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"trainer has no setting {name!r}. {did_you_mean(name, known)}")
     ours = {
         "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
         "gradient_clip_val": 1.0,
         "use_distributed_sampler": False,
         "log_every_n_steps": 10,

@@ -18,19 +18,29 @@ class Tokens:
         self.max_tokens = max_tokens
         self.special = special
         self._ids: dict[str, list[int]] = {}
+        self._longest = 0
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text."""
         new = sorted({text for text in texts if text not in self._ids})
         if new:
             encoded = self.tokenizer(new, add_special_tokens=self.special, verbose=False)["input_ids"]
+            self._warn([len(ids) for ids in encoded if len(ids) > self.max_tokens])
             self._ids.update({text: self._cut(ids) for text, ids in zip(new, encoded, strict=True)})
         return [self._ids[text] for text in texts]
+
+    def _warn(self, lengths: list[int]) -> None:
+        """One line for all texts that are too long, and none again until there is a longer one."""
+        if lengths and max(lengths) > self._longest:
+            self._longest = max(lengths)
+            what = (
+                "%d text(s) of up to %d tokens are cut to the first %d (max_tokens); shorter ones silently from now on"
+            )
+            log.warning(what, len(lengths), self._longest, self.max_tokens)
 
     def _cut(self, ids: list[int]) -> list[int]:
         if len(ids) <= self.max_tokens:
             return ids
-        log.warning("a text of %d tokens is cut to its first %d (max_tokens)", len(ids), self.max_tokens)
         ends = [ids[-1]] if self.special and ids[-1] in self.tokenizer.all_special_ids else []
         return ids[: self.max_tokens - len(ends)] + ends
 

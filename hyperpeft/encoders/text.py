@@ -14,16 +14,13 @@ from torch import Tensor
 from hyperpeft.backbones import MINILM, Encoder
 from hyperpeft.config import ConfigError
 
-BATCH = 32
-BUCKET = 16
-
 
 class TextEncoder:
     """Sentence embeddings `[text d]` of a frozen encoder model in fp32, unit length.
 
-    Not an nn.Module: nothing of it is trained or checkpointed. Embeddings are computed in batches of a fixed shape
-    (32 rows, lengths padded to a multiple of 16), so that a text's embedding does not depend on its company, and kept
-    in an SQLite file under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none.
+    Not an nn.Module: nothing of it is trained or checkpointed. Each text is computed by itself, so that its
+    embedding does not depend on its company, and kept in an SQLite file
+    under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none.
     """
 
     def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None):
@@ -40,24 +37,14 @@ class TextEncoder:
 
     def _load(self, texts: Sequence[str]) -> None:
         self._known.update(self._store.read(texts))
-        new = sorted((text for text in texts if text not in self._known), key=lambda text: (len(text), text))
-        for start in range(0, len(new), BATCH):
-            part = new[start : start + BATCH]
-            made = dict(zip(part, self._embed(part), strict=True))
-            self._known.update(made)
-            self._store.write(made)
+        made = {text: self._embed(text) for text in texts if text not in self._known}
+        self._known.update(made)
+        self._store.write(made)
 
     @torch.no_grad()
-    def _embed(self, texts: Sequence[str]) -> Tensor:
-        rows = self.encoder.tokens(texts)
-        width = -(-max(1, *map(len, rows)) // BUCKET) * BUCKET
-        ids = torch.full((BATCH, width), self.encoder.tokenizer.pad_token_id or 0)
-        mask = torch.zeros((BATCH, width), dtype=torch.long)
-        mask[:, 0] = 1
-        for row, tokens in enumerate(rows):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
-        return self.encoder.features(ids, mask)[: len(texts)]
+    def _embed(self, text: str) -> Tensor:
+        ids = torch.tensor([self.encoder.tokens([text])[0] or [self.encoder.tokenizer.pad_token_id or 0]])
+        return self.encoder.features(ids, torch.ones_like(ids))[0]
 
 
 class _Store:
