@@ -173,9 +173,12 @@ class Run:
         )
         self._write_config()
         last = folder / "last.ckpt"
-        trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        try:
+            trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            if trainer.interrupted:
+                raise KeyboardInterrupt from stop
+            raise
         generator.backbone.to("cpu")
         return keep.best_model_path
 

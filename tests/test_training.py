@@ -211,7 +211,23 @@ def test_two_processes_give_the_losses_of_one(run_overrides: list[str], tmp_path
         more += ["trainer.strategy=ddp", "trainer.num_nodes=1"] if devices > 1 else []
         command = [sys.executable, "scripts/train_hyper.py", "--config", "configs/default.yaml", *run_overrides, *more]
         subprocess.run(command, cwd=ROOT, check=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        rows = csv.DictReader((tmp_path / "out" / f"devices{devices}/logs/generator/version_0/metrics.csv").open())
+        file = tmp_path / "out" / f"devices{devices}/logs/generator/version_0/metrics.csv"
+        rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
         losses[devices] = [float(row["train/loss"]) for row in rows if row["train/loss"]]
     assert len(losses[1]) == 4
     assert losses[2] == pytest.approx(losses[1], rel=1e-4)
+
+
+class _InterruptFirst(lightning.Callback):
+    """Ctrl-C on the first step."""
+
+    def on_train_batch_start(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_interrupted_run_ends_as_interrupted(run_overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    callbacks = Run._callbacks
+    monkeypatch.setattr(Run, "_callbacks", lambda self: [*callbacks(self), _InterruptFirst()])
+    with pytest.raises(KeyboardInterrupt):
+        run(run_overrides, "name=interrupted").train()
