@@ -144,7 +144,7 @@ class Run:
         best = self._fit(generator, part)
         state = torch.load(best, weights_only=True, map_location="cpu")
         generator.load_state_dict({k.removeprefix("generator."): v for k, v in state["state_dict"].items()})
-        generator.about = self._about(state)
+        generator.about = self._about(generator, state)
         if is_first_process():
             generator.save_pretrained(finished)
         return generator.eval()
@@ -195,11 +195,11 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "config.yaml")
 
-    def _about(self, state: dict[str, Any]) -> dict[str, Any]:
+    def _about(self, generator: Generator, state: dict[str, Any]) -> dict[str, Any]:
         return {
             "hyperpeft": version("hyperpeft"),
             "best_step": int(state["global_step"]),
-            "meta_train_tasks": sorted(task.name for task in self.parts["train"]),
+            "meta_train_tasks": sorted(task.name for task in self.usable("train", generator)),
             "run": {key: value for key, value in self.plain.items() if key not in ("output", "resume")},
         }
 
