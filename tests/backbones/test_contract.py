@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import color_episode, size_episode
+from conftest import color_episode, noise, size_episode
 
 from hyperpeft.adapters import Lora
 from hyperpeft.backbones import Backbone
@@ -14,11 +14,6 @@ from hyperpeft.config import ConfigError
 from hyperpeft.weights import AdapterWeights, stack
 
 EPISODES = [color_episode(), size_episode()]
-
-
-def noise(weights: AdapterWeights, seed: int, size: float = 0.3) -> AdapterWeights:
-    random = torch.Generator().manual_seed(seed)
-    return weights.map(lambda leaf: leaf + size * torch.randn(leaf.shape, generator=random))
 
 
 def losses(backbone: Backbone[Any], weights: AdapterWeights, episodes: list[Any]) -> torch.Tensor:
