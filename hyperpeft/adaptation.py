@@ -1,6 +1,6 @@
 """Brief fine-tuning of adapter weights, and the differentiable inner loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -38,30 +38,46 @@ def finetune(
     itself, so a task's result does not depend on its company (adapter dropout aside). Never sees the query.
     Raises ValueError if a task has no support.
     """
+    (tuned,) = trajectory(backbone, weights, episodes, settings, [settings.steps])
+    return tuned
+
+
+def trajectory(
+    backbone: Backbone[Any],
+    weights: AdapterWeights,
+    episodes: Sequence[Episode],
+    settings: FinetuneSettings,
+    steps: Sequence[int],
+) -> Iterator[AdapterWeights]:
+    """The weights after each of the ascending numbers of steps of one fine-tune (`settings.steps` is not read)."""
     for episode in episodes:
         if not episode.support:
             raise ValueError(f"task {episode.task!r} has no examples to fine-tune on. Pass examples=[...].")
-    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []):
-        torch.manual_seed(settings.seed)
-        return _trained(backbone, weights, episodes, settings)
-
-
-def _trained(
-    backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode], settings: FinetuneSettings
-) -> AdapterWeights:
     leaves = weights.map(lambda leaf: leaf.detach().clone().requires_grad_(True))
     parameters = [leaf for _, leaf in leaves.named()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-    batch = None
-    for step in range(settings.steps):
-        if batch is None or _exceeds(episodes, settings.rows):
-            batch = backbone.support_batch([_part(e, settings.rows, settings.seed + step) for e in episodes])
-        with torch.enable_grad(), backbone.adapted(leaves, train=True):
+    batch, done = None, 0
+    for count in steps:
+        for step in range(done, count):
+            if batch is None or _exceeds(episodes, settings.rows):
+                batch = backbone.support_batch([_part(e, settings.rows, settings.seed + step) for e in episodes])
+            _step(backbone, leaves, batch, optimizer, seed=settings.seed + step)
+        done = count
+        yield leaves.map(lambda leaf: leaf.detach().clone())
+
+
+def _step(
+    backbone: Backbone[Any], leaves: AdapterWeights, batch: Any, optimizer: torch.optim.Optimizer, seed: int
+) -> None:
+    """One step of the optimizer; dropout depends on the seed alone, and the caller's random state stays."""
+    parameters = [leaf for _, leaf in leaves.named()]
+    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []), torch.enable_grad():
+        torch.manual_seed(seed)
+        with backbone.adapted(leaves, train=True):
             gradients = torch.autograd.grad(backbone.loss(batch).sum(), parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-    return leaves.detach()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
 
 
 def inner_loop(

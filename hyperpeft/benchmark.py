@@ -1,20 +1,23 @@
-"""Few-shot adaptation measured: methods x tasks x shots x fine-tune steps x seeds -> records."""
+"""Few-shot adaptation measured: methods x tasks x shots x fine-tune steps x seeds -> records, written as they come."""
 
+import json
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hyperpeft.adaptation import FinetuneSettings, finetune
+from hyperpeft.adaptation import FinetuneSettings
 from hyperpeft.backbones import Backbone
-from hyperpeft.baselines import Method
+from hyperpeft.baselines import Adaptation, Answers, Method
+from hyperpeft.cost import Meter, flops
 from hyperpeft.episodes import draw_episode
 from hyperpeft.metrics import METRICS
-from hyperpeft.tasks import Episode, Task, TaskError
+from hyperpeft.tasks import Episode, Example, Task, TaskError
 
 log = logging.getLogger(__name__)
 GROUP = 8
@@ -33,7 +36,13 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Record:
-    """One cell: the score in [0, 1] of a method on a task's query after so many steps, and what adapting took."""
+    """One cell: a method on a task's query after so many fine-tune steps, and what adapting took.
+
+    score: of the metric, in [0, 1]. loss: mean negative log probability of the right label, confidence: mean
+    probability of the chosen one; None for free text. Costs are of adapting (proposing and fine-tuning, not of
+    answering), shared evenly among the tasks adapted together; flops are those that torch does. peak_bytes is the
+    group's. parameters: trainable ones a task.
+    """
 
     method: str
     task: str
@@ -42,54 +51,207 @@ class Record:
     seed: int
     metric: str
     score: float
+    loss: float | None
+    confidence: float | None
     seconds: float
+    cpu_seconds: float
+    flops: int
+    peak_bytes: int | None
+    joules: float | None
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What adapting one task took so far."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    flops: int = 0
+    peak_bytes: int | None = None
+    joules: float | None = None
+
+    def then(self, meter: Meter, operations: int, tasks: int) -> "Cost":
+        """With a measured piece of work for so many tasks added."""
+        peaks = [peak for peak in (self.peak_bytes, meter.peak_bytes) if peak is not None]
+        joules = None if meter.joules is None else (self.joules or 0.0) + meter.joules / tasks
+        return Cost(
+            self.seconds + meter.seconds / tasks,
+            self.cpu_seconds + meter.cpu_seconds / tasks,
+            self.flops + operations // tasks,
+            max(peaks) if peaks else None,
+            joules,
+        )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One running piece: a method on a group of episodes of one number of shots and one seed."""
+
+    method: Method
+    episodes: Sequence[Episode]
+    shots: int
+    seed: int
+
+    def keys(self, steps: Sequence[int]) -> set[tuple[Any, ...]]:
+        """(method, task, shots, steps, seed) of its records."""
+        counts = self.steps(steps)
+        return {(self.method.name, e.task, self.shots, count, self.seed) for e in self.episodes for count in counts}
+
+    def steps(self, steps: Sequence[int]) -> list[int]:
+        """The steps that make sense: 0 alone without support or for a method that is not fine-tuned."""
+        return sorted({*steps, 0}) if self.method.trainable and self.shots else [0]
 
 
 def run_benchmark(
-    methods: Sequence[Method], tasks: Sequence[Task], backbone: Backbone[Any], settings: EvaluationSettings
+    methods: Sequence[Method],
+    tasks: Sequence[Task],
+    backbone: Backbone[Any],
+    settings: EvaluationSettings,
+    *,
+    file: Path | None = None,
+    lrs: Mapping[str, float] | None = None,
 ) -> list[Record]:
-    """Every cell. All methods see the same support and query; fine-tuning, prediction and scoring are one code.
+    """Every record that `file` does not hold yet, appended to it cell by cell; returns all, old and new.
 
-    Tasks with too few examples for a number of shots are left out for all methods, with a warning that counts them.
+    All methods see the same support and query; fine-tuning, prediction and scoring are one code. `lrs`: step size of
+    the fine-tune by method name (1e-3 otherwise). Tasks with too few examples for a number of shots are left out for
+    all methods, with a warning that counts them. An interrupted run loses the running cell.
     """
-    cells = [(shots, seed) for shots in settings.shots for seed in settings.seeds]
-    records: list[Record] = []
-    for shots, seed in track(cells, description="evaluating", console=Console(stderr=True)):
-        episodes = list(_episodes(tasks, shots, seed, settings.queries))
-        for method in methods if episodes else ():
-            records += _method_records(method, episodes, backbone, settings.steps, shots, seed)
+    records = read_records(file) if file and file.exists() else []
+    done = {(r.method, r.task, r.shots, r.steps, r.seed) for r in records}
+    cells = [cell for cell in _cells(methods, tasks, settings) if not cell.keys(settings.steps) <= done]
+    counted: dict[tuple[Any, ...], int] = {}
+    with _progress() as progress:
+        bar = progress.add_task("measuring", total=len(cells))
+        for cell in cells:
+            progress.update(bar, description=f"{cell.method.name}, {cell.shots} shots, seed {cell.seed}")
+            lr = (lrs or {}).get(cell.method.name, 1e-3)
+            new = [r for r in _measure(cell, backbone, settings.steps, lr, counted) if _key(r) not in done]
+            records += new
+            if file:
+                _append(new, file)
+            progress.advance(bar)
     return records
 
 
-def _episodes(tasks: Sequence[Task], shots: int, seed: int, queries: int) -> Iterator[Episode]:
-    skipped = []
+def read_records(file: Path) -> list[Record]:
+    """Records of a JSONL file; a last line cut short by a crash is left out and removed."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+        file.write_text("".join(lines), encoding="utf-8")
+    try:
+        return [Record(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{file} holds other records than this version writes ({error}). Choose another name=..."
+        ) from error
+
+
+def _key(record: Record) -> tuple[Any, ...]:
+    return record.method, record.task, record.shots, record.steps, record.seed
+
+
+def _append(records: Sequence[Record], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write("".join(json.dumps(asdict(record)) + "\n" for record in records))
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _cells(methods: Sequence[Method], tasks: Sequence[Task], settings: EvaluationSettings) -> Iterator[Cell]:
+    for shots in settings.shots:
+        for seed in settings.seeds:
+            episodes = _episodes(tasks, shots, seed, settings.queries)
+            for method in methods:
+                if method.needs_support and not shots:
+                    continue
+                for group in groups(episodes):
+                    yield Cell(method, group, shots, seed)
+
+
+def groups(episodes: Sequence[Episode], size: int = GROUP) -> list[list[Episode]]:
+    """Parts of nearly equal size, at most `size`, each spread over the whole list and so over families."""
+    count = -(-len(episodes) // size)
+    return [list(episodes[first::count]) for first in range(count)]
+
+
+def _episodes(tasks: Sequence[Task], shots: int, seed: int, queries: int) -> list[Episode]:
+    drawn, skipped = [], []
     for task in sorted(tasks, key=lambda task: (task.family, task.name)):
         try:
-            yield draw_episode(task, shots=shots, queries=queries, seed=seed)
+            drawn.append(draw_episode(task, shots=shots, queries=queries, seed=seed))
         except TaskError:
             skipped.append(task.name)
     if skipped:
         log.warning("%d tasks have too few examples for %d shots and are left out: %s", len(skipped), shots, skipped)
+    return drawn
 
 
-def _method_records(
-    method: Method, episodes: Sequence[Episode], backbone: Backbone[Any], steps: Sequence[int], shots: int, seed: int
+def _measure(
+    cell: Cell, backbone: Backbone[Any], steps: Sequence[int], lr: float, counted: dict[tuple[Any, ...], int]
 ) -> Iterator[Record]:
-    begun = time.perf_counter()
-    start = method.adapt(backbone, episodes)
-    proposing = (time.perf_counter() - begun) / len(episodes)
-    for count in steps:
-        if count and not (method.trainable and shots):
-            continue
-        for first in range(0, len(episodes), GROUP):
-            part = episodes[first : first + GROUP]
-            begun = time.perf_counter()
-            tuning = FinetuneSettings(steps=count, lr=method.lr, seed=seed)
-            weights = start[first : first + GROUP]
-            weights = finetune(backbone, weights, part, tuning) if count else weights
-            seconds = proposing + (time.perf_counter() - begun) / len(part)
-            with backbone.adapted(weights):
-                predicted = backbone.predict(part)
-            for episode, texts in zip(part, predicted, strict=True):
-                score = METRICS[episode.metric](texts, [example.output for example in episode.query])
-                yield Record(method.name, episode.task, shots, count, seed, episode.metric, score, seconds)
+    """The records of a cell. The method is given the query without its outputs."""
+    method, tasks = cell.method, len(cell.episodes)
+    asked = [_blank(episode) for episode in cell.episodes]
+    with Meter() as meter:
+        adaptation = method.adapt(backbone, asked)
+    operations = _counted(counted, cell, "adapt", lambda: method.adapt(backbone, asked))
+    cost = Cost().then(meter, operations, tasks)
+    yield from _records(cell, adaptation, 0, cost)
+    counts = [count for count in cell.steps(steps) if count]
+    if not counts:
+        return
+    settings = FinetuneSettings(lr=lr, seed=cell.seed)
+    step = _counted(counted, cell, "step", lambda: list(adaptation.trained([1], settings)))
+    run = adaptation.trained(counts, settings)
+    for count, before in zip(counts, [0, *counts], strict=False):
+        with Meter() as meter:
+            tuned = next(run)
+        cost = cost.then(meter, step * (count - before), tasks)
+        yield from _records(cell, tuned, count, cost)
+
+
+def _counted(counted: dict[tuple[Any, ...], int], cell: Cell, part: str, work: Callable[[], object]) -> int:
+    """Operations of the work for this cell's tasks; counting slows work down, so once a method and number of shots."""
+    key = (cell.method.name, cell.shots, part)
+    if key not in counted:
+        counted[key] = flops(work) // len(cell.episodes)
+    return counted[key] * len(cell.episodes)
+
+
+def _blank(episode: Episode) -> Episode:
+    return replace(episode, query=tuple(Example(example.input, "") for example in episode.query))
+
+
+def _records(cell: Cell, adaptation: Adaptation, steps: int, cost: Cost) -> Iterator[Record]:
+    for episode, answers in zip(cell.episodes, adaptation.answers(), strict=True):
+        expected = [example.output for example in episode.query]
+        loss, confidence = _likelihood(episode, answers)
+        yield Record(
+            method=cell.method.name,
+            task=episode.task,
+            shots=cell.shots,
+            steps=steps,
+            seed=cell.seed,
+            metric=episode.metric,
+            score=METRICS[episode.metric](answers.texts, expected),
+            loss=loss,
+            confidence=confidence,
+            parameters=adaptation.parameters,
+            **asdict(cost),
+        )
+
+
+def _likelihood(episode: Episode, answers: Answers) -> tuple[float | None, float | None]:
+    if answers.probabilities is None:
+        return None, None
+    right = torch.tensor([episode.labels.index(example.output) for example in episode.query])
+    probabilities = answers.probabilities.detach().cpu().double().clamp(min=1e-12)
+    chosen = probabilities[torch.arange(len(right)), right]
+    return float(-chosen.log().mean()), float(probabilities.max(dim=1).values.mean())

@@ -1,9 +1,8 @@
 """One meta-training run from its configuration: tasks, training, evaluation, and the folder that holds them."""
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -215,7 +214,6 @@ class Run:
         """Measure on held-out tasks and write the records beside the generator."""
         settings = EvaluationSettings(**self.plain["evaluation"])
         tasks = self.usable(split, generator)
-        records = run_benchmark(self.methods(generator, shared), tasks, generator.backbone, settings)
-        lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
-        (self.folder / f"records-{split}.jsonl").write_text(lines, encoding="utf-8")
-        return records
+        file = self.folder / f"records-{split}.jsonl"
+        file.unlink(missing_ok=True)
+        return run_benchmark(self.methods(generator, shared), tasks, generator.backbone, settings, file=file)

@@ -7,11 +7,10 @@ from types import MappingProxyType
 from typing import Any
 
 from hyperpeft.backbones import Backbone
-from hyperpeft.baselines.base import Method
+from hyperpeft.baselines.base import Method, Start
 from hyperpeft.config import did_you_mean
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode
-from hyperpeft.weights import AdapterWeights
 
 Conditioning = Callable[[Sequence[Episode]], list[Episode]]
 
@@ -27,13 +26,18 @@ class Generated(Method):
         if conditioning not in CONDITIONINGS:
             raise ValueError(f"conditioning: there is no {conditioning!r}. {did_you_mean(conditioning, CONDITIONINGS)}")
         self.generator = generator
-        self.name = "generated" if conditioning == "joint" else f"generated, {conditioning}"
+        self.name = self.name_of(conditioning)
         self.trainable = conditioning == "joint"
         self.tell = CONDITIONINGS[conditioning]
 
-    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> AdapterWeights:
+    @staticmethod
+    def name_of(conditioning: str) -> str:
+        """The method's name with that conditioning."""
+        return "generated" if conditioning == "joint" else f"generated, {conditioning}"
+
+    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
         """One generated adapter an episode."""
-        return self.generator.generate(self.tell(episodes))
+        return Start(backbone, self.generator.generate(self.tell(episodes)), episodes)
 
 
 def joint(episodes: Sequence[Episode]) -> list[Episode]:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hyperpeft.backbones import Backbone
-from hyperpeft.baselines.base import Method
+from hyperpeft.baselines.base import Method, Start
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode
-from hyperpeft.weights import AdapterWeights
 
 
 class Multitask(Method):
@@ -18,6 +17,6 @@ class Multitask(Method):
     def __init__(self, generator: Generator):
         self.generator = generator
 
-    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> AdapterWeights:
+    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
         """The shared part, the same for each task."""
-        return self.generator.shared(len(episodes))
+        return Start(backbone, self.generator.shared(len(episodes)), episodes)

@@ -5,9 +5,8 @@ from typing import Any
 
 from hyperpeft.adapters import AdapterKind
 from hyperpeft.backbones import Backbone
-from hyperpeft.baselines.base import Method
+from hyperpeft.baselines.base import Method, Start
 from hyperpeft.tasks import Episode
-from hyperpeft.weights import AdapterWeights
 
 
 class ZeroShot(Method):
@@ -19,6 +18,6 @@ class ZeroShot(Method):
     def __init__(self, adapter: AdapterKind):
         self.adapter = adapter
 
-    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> AdapterWeights:
+    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
         """The identity for each task."""
-        return backbone.start(self.adapter, tasks=len(episodes))
+        return Start(backbone, backbone.start(self.adapter, tasks=len(episodes)), episodes)
