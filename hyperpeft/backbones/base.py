@@ -36,9 +36,11 @@ class Backbone(ABC, Generic[Batch]):
 
     A batch holds `(task row)`: the same number of rows for every task, those of a task together.
     `classifies`: whether it can do nothing but choose among labels.
+    `unused`: parts of the model that this backbone never computes, such as a pooler: nothing there is a target.
     """
 
     classifies: bool = False
+    unused: tuple[str, ...] = ()
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str):
         self.model = model
@@ -83,9 +85,13 @@ class Backbone(ABC, Generic[Batch]):
         return [target for target in targets if layers is None or target.depth in layers]
 
     def linear_modules(self) -> list[Target]:
-        """Every linear-like module except the output embeddings, sorted by path."""
+        """Every linear-like module that is computed, except the output embeddings, sorted by path."""
         output = self.model.get_output_embeddings()
-        modules = ((path, module) for path, module in self.model.named_modules() if module is not output)
+        modules = (
+            (path, module)
+            for path, module in self.model.named_modules()
+            if module is not output and not path.startswith(self.unused)
+        )
         targets = ((path, _sizes(module)) for path, module in modules)
         return sorted(Target(path, *sizes, depth=_depth(path)) for path, sizes in targets if sizes)
 

@@ -1,24 +1,15 @@
 """Short texts of several tasks as padded tensors: one forward of an encoder for all, little of it padding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import einsum, rearrange, repeat
+from einops import rearrange, repeat
 from torch import Tensor
-from torch.nn import functional
-from transformers import PreTrainedModel
 
 from hyperpeft.backbones.tokens import pad
 
 BUCKET_ROWS = 4
-
-
-def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """Unit-length mean over visible tokens, or the first token (`cls`), `[row d]`."""
-    if pooling == "cls":
-        return functional.normalize(hidden[:, 0].float(), dim=-1)
-    return functional.normalize(einsum(hidden.float(), mask.float(), "row token d, row token -> row d"), dim=-1)
 
 
 @dataclass(frozen=True)
@@ -40,10 +31,9 @@ class Buckets:
         """Share of padding."""
         return 1 - sum(int(mask.sum()) for _, mask in self.parts) / sum(mask.numel() for _, mask in self.parts)
 
-    def features(self, model: PreTrainedModel, pooling: str) -> Tensor:
-        """`[task text d]`."""
-        hidden = [(model(input_ids=ids, attention_mask=mask).last_hidden_state, mask) for ids, mask in self.parts]
-        pooled = [pool(states, mask, pooling) for states, mask in hidden]
+    def features(self, model: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """`[task text d]` from a function of a part's (ids, mask) to its features `[row d]`."""
+        pooled = [model(ids, mask) for ids, mask in self.parts]
         tasks = self.place.shape[0]
         rows = torch.cat([rearrange(part, "(task row) d -> task row d", task=tasks) for part in pooled], dim=1)
         return rows.gather(1, repeat(self.place, "task text -> task text d", d=rows.shape[-1]))

