@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -50,20 +51,35 @@ def trajectory(
     steps: Sequence[int],
 ) -> Iterator[AdapterWeights]:
     """The weights after each of the ascending numbers of steps of one fine-tune (`settings.steps` is not read)."""
-    for episode in episodes:
-        if not episode.support:
-            raise ValueError(f"task {episode.task!r} has no examples to fine-tune on. Pass examples=[...].")
+    batches = support_batches(backbone, episodes, settings)
     leaves = weights.map(lambda leaf: leaf.detach().clone().requires_grad_(True))
     parameters = [leaf for _, leaf in leaves.named()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-    batch, done = None, 0
-    for count in steps:
-        for step in range(done, count):
-            if batch is None or _exceeds(episodes, settings.rows):
-                batch = backbone.support_batch([_part(e, settings.rows, settings.seed + step) for e in episodes])
-            _step(backbone, leaves, batch, optimizer, seed=settings.seed + step)
-        done = count
+    done = 0
+    for stop in steps:
+        for step in range(done, stop):
+            _step(backbone, leaves, next(batches), optimizer, seed=settings.seed + step)
+        done = stop
         yield leaves.map(lambda leaf: leaf.detach().clone())
+
+
+def support_batches(backbone: Backbone[Any], episodes: Sequence[Episode], settings: FinetuneSettings) -> Iterator[Any]:
+    """The batch of step 0, 1, ... without end: the support, or `settings.rows` examples a task, drawn for each step.
+
+    Raises ValueError at once if a task has no support.
+    """
+    for episode in episodes:
+        if not episode.support:
+            raise ValueError(f"task {episode.task!r} has no examples to fine-tune on. Pass examples=[...].")
+    return _support_batches(backbone, episodes, settings)
+
+
+def _support_batches(backbone: Backbone[Any], episodes: Sequence[Episode], settings: FinetuneSettings) -> Iterator[Any]:
+    batch = None
+    for step in count():
+        if batch is None or _exceeds(episodes, settings.rows):
+            batch = backbone.support_batch([_part(e, settings.rows, settings.seed + step) for e in episodes])
+        yield batch
 
 
 def _step(
@@ -127,10 +143,11 @@ def _part(episode: Episode, rows: int, seed: int) -> Episode:
     if len(episode.support) <= rows:
         return episode
     shuffled = Random(f"{seed}/{episode.task}").sample(episode.support, len(episode.support))
-    return replace(episode, support=tuple(_round_robin(shuffled)[:rows]))
+    return replace(episode, support=tuple(balanced(shuffled)[:rows]))
 
 
-def _round_robin(examples: Sequence[Example]) -> list[Example]:
+def balanced(examples: Sequence[Example]) -> list[Example]:
+    """The examples in turns: the first of each output, the second of each, ...; the given order within a turn."""
     turns: dict[str, int] = {}
     keyed = []
     for position, example in enumerate(examples):
