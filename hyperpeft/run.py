@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightning
@@ -13,15 +14,17 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 
 from hyperpeft.backbones import MINILM
 from hyperpeft.baselines import CONDITIONINGS, Generated, Method, Multitask, Scratch, ZeroShot
 from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
-from hyperpeft.config import ConfigError, build
+from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
 from hyperpeft.episodes import EpisodeSettings, split_tasks
 from hyperpeft.generator import Generator
-from hyperpeft.objectives import OBJECTIVES
+from hyperpeft.objectives import OBJECTIVES, Objective
 from hyperpeft.tasks import Episode, Task, unique_by_name
 from hyperpeft.training import (
     MONITOR,
@@ -34,6 +37,9 @@ from hyperpeft.training import (
 
 log = logging.getLogger(__name__)
 Section = dict[str, Any]
+STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sgd", "reptile": "reptile"})
+STEP_SIZES = "meta_sgd_step_sizes"
+OBJECTIVE = "objective.safetensors"
 
 
 def is_first_process() -> bool:
@@ -50,7 +56,8 @@ class RunConfig:
     """Everything that a run is made from. Sections with a `kind` are checked against that kind's constructor.
 
     resume: `last` continues the run in the folder if there is one, `null` refuses to touch an existing one.
-    licences: keep only training tasks under these. trainer: any argument of lightning.Trainer.
+    licences: keep only training tasks under these. trainer: any argument of lightning.Trainer. starts: settings of
+    the objectives of meta-trained baselines, by name in STARTS: `starts.maml.lr=0.3`.
     """
 
     name: str = "default"
@@ -68,6 +75,7 @@ class RunConfig:
     encoder: Section = _section(kind="joint")
     hypernetwork: Section = _section(head="per_rank")
     objective: Section = _section(kind="sft")
+    starts: Section = field(default_factory=dict)
     episodes: EpisodeSettings = field(default_factory=EpisodeSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
@@ -105,7 +113,7 @@ class Run:
         if not file.exists() or not begun:
             return
         before: Any = OmegaConf.to_container(OmegaConf.load(file))
-        free = {"resume", "threads", "workers", "output", "evaluation"}
+        free = {"resume", "threads", "workers", "output", "evaluation", "starts"}
         changed = sorted(key for key in self.plain if key not in free and before.get(key) != self.plain[key])
         if self.config.resume is None or changed:
             reason = f"with other settings for {', '.join(changed)}" if changed else "and resume is null"
@@ -133,24 +141,61 @@ class Run:
         return Generator.build({**settings, "hypernetwork": head})
 
     def train(self, part: str = "generator", **hypernetwork: Any) -> Generator:
-        """Meta-train (or continue, or load the finished) generator named `part`, keeping its best checkpoint."""
-        finished = self.folder / part
+        """Meta-train (or continue, or load the finished) generator named `part`, keeping its best checkpoint.
+
+        A name in STARTS is one start for all tasks: head `none`, that start's objective; tasks, episodes, steps and
+        optimizer are those of the generator. `meta_sgd_step_sizes` gives the step sizes learned with `meta_sgd`.
+        """
+        if part == STEP_SIZES:
+            return self._step_sizes()
+        finished, objective = self.folder / part, self._objective(part)
         if (finished / "config.yaml").exists():
             log.info("%s is trained already: loading it", finished)
-            return Generator.from_pretrained(finished)
+            return self._loaded(finished, objective)
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
-        generator = self.build_generator(**hypernetwork)
-        best = self._fit(generator, part)
+        generator = self.build_generator(**{**({"head": "none"} if part in STARTS else {}), **hypernetwork})
+        module, best = self._fit(generator, objective, part)
         state = torch.load(best, weights_only=True, map_location="cpu")
-        generator.load_state_dict({k.removeprefix("generator."): v for k, v in state["state_dict"].items()})
-        generator.about = self._about(generator, state)
+        module.load_state_dict(state["state_dict"])
+        generator.about = self._about(generator, state, objective)
         if is_first_process():
+            _save_objective(module.objective, finished)
             generator.save_pretrained(finished)
         return generator.eval()
 
-    def _fit(self, generator: Generator, part: str) -> str:
+    def _objective(self, part: str) -> Section:
+        """`{kind: name, **arguments}` of what a part is trained with, complete with defaults."""
+        for name in self.plain["starts"]:
+            if name not in STARTS:
+                raise ConfigError(f"starts: there is no {name!r}. {did_you_mean(name, STARTS)}")
+        if part not in STARTS:
+            section = dict(self.plain["objective"])
+        else:
+            section = {"kind": STARTS[part], **self.plain["starts"].get(part, {})}
+        kind = section.pop("kind", None)
+        if kind not in OBJECTIVES:
+            raise ConfigError(f"objective.kind: there is no {kind!r}. {did_you_mean(str(kind), OBJECTIVES)}")
+        return {"kind": kind, **typed(schema(OBJECTIVES[kind], without=["generator"]), section, name="objective")}
+
+    def _loaded(self, folder: Path, objective: Section) -> Generator:
+        """A finished part. Raises ConfigError if it was trained with another objective."""
+        generator = Generator.from_pretrained(folder)
+        before = generator.about["run"]["objective"]
+        if before != objective:
+            raise ConfigError(
+                f"{folder} was trained with {before}, not {objective}. Remove it, or choose another name."
+            )
+        return generator
+
+    def _step_sizes(self) -> Generator:
+        start = self.train("meta_sgd")
+        objective = build(OBJECTIVES, self._objective("meta_sgd"), name="starts.meta_sgd", generator=start)
+        objective.load_state_dict(load_file(self.folder / "meta_sgd" / OBJECTIVE))
+        return Generator(start.backbone, start.encoder, objective.step_sizes, start.text_encoder).eval()
+
+    def _fit(self, generator: Generator, settings: Section, part: str) -> tuple[MetaTraining, str]:
         config = self.config
-        objective = build(OBJECTIVES, self.plain["objective"], name="objective")
+        objective = build(OBJECTIVES, settings, name="objective", generator=generator)
         module = MetaTraining(generator, objective, config.optim, config.seed, config.steps)
         data = EpisodeData(
             self.usable("train", generator),
@@ -179,7 +224,7 @@ class Run:
                 raise KeyboardInterrupt from stop
             raise
         generator.backbone.to("cpu")
-        return keep.best_model_path
+        return module, keep.best_model_path
 
     def _callbacks(self) -> Sequence[Callback]:
         patience = self.config.validation.patience
@@ -194,12 +239,13 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "config.yaml")
 
-    def _about(self, generator: Generator, state: dict[str, Any]) -> dict[str, Any]:
+    def _about(self, generator: Generator, state: dict[str, Any], objective: Section) -> dict[str, Any]:
+        run = {**self.plain, "objective": objective}
         return {
             "hyperpeft": version("hyperpeft"),
             "best_step": int(state["global_step"]),
             "meta_train_tasks": sorted(task.name for task in self.usable("train", generator)),
-            "run": {key: value for key, value in self.plain.items() if key not in ("output", "resume")},
+            "run": {key: value for key, value in run.items() if key not in ("output", "resume", "starts")},
         }
 
     def methods(self, generator: Generator, shared: Generator | None) -> list[Method]:
@@ -217,3 +263,11 @@ class Run:
         file = self.folder / f"records-{split}.jsonl"
         file.unlink(missing_ok=True)
         return run_benchmark(self.methods(generator, shared), tasks, generator.backbone, settings, file=file)
+
+
+def _save_objective(objective: Objective, folder: Path) -> None:
+    """What the objective has learned, beside the generator; nothing for one without parameters."""
+    state = {name: value.detach().contiguous().cpu() for name, value in objective.state_dict().items()}
+    if state:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / OBJECTIVE).write_bytes(safetensors_bytes(state, metadata={"format": "pt"}))

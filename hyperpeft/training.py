@@ -67,9 +67,7 @@ class MetaTraining(lightning.LightningModule):
 
     def validation_step(self, episodes: list[Episode], index: int) -> Tensor:
         """The query loss on fixed episodes of meta-validation tasks."""
-        backbone = self.generator.backbone
-        with backbone.adapted(self.generator(episodes)):
-            scores = backbone.score(backbone.query_batch(episodes))
+        scores = self.objective.validate(self.generator, episodes)
         return self._logged("val", scores.loss, scores.accuracy, len(episodes))
 
     def _logged(self, part: str, loss: Tensor, accuracy: Tensor, tasks: int) -> Tensor:

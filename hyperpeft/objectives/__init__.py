@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hyperpeft.objectives.base import Objective
+from hyperpeft.objectives.maml import Maml
+from hyperpeft.objectives.meta_sgd import MetaSgd
+from hyperpeft.objectives.reptile import Reptile
 from hyperpeft.objectives.sft import Sft
 
-OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType({"sft": Sft})
+OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
+    {"sft": Sft, "maml": Maml, "meta_sgd": MetaSgd, "reptile": Reptile}
+)
 
-__all__ = ["OBJECTIVES", "Objective", "Sft"]
+__all__ = ["OBJECTIVES", "Maml", "MetaSgd", "Objective", "Reptile", "Sft"]

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 from hyperpeft.backbones import Scores
 from hyperpeft.generator import Generator
-from hyperpeft.objectives.base import Objective
+from hyperpeft.objectives.base import Objective, query_scores
 from hyperpeft.tasks import Episode
+from hyperpeft.weights import AdapterWeights
 
 
 class Sft(Objective):
     """Query loss with every task's own generated adapter, all tasks in one forward of the backbone."""
 
-    def __call__(self, generator: Generator, episodes: Sequence[Episode]) -> Scores:
+    def forward(self, generator: Generator, episodes: Sequence[Episode]) -> Scores:
         """Loss and query accuracy of each task."""
-        with generator.backbone.adapted(generator(episodes), train=generator.training):
-            return generator.backbone.score(generator.backbone.query_batch(episodes))
+        return query_scores(generator, episodes, self.weights(generator, episodes))
+
+    def weights(self, generator: Generator, episodes: Sequence[Episode]) -> AdapterWeights:
+        """As generated."""
+        return generator(episodes)
