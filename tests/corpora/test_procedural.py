@@ -298,3 +298,25 @@ def test_nothing_depends_on_the_hash_seed():
     outputs = [process.communicate(timeout=300)[0] for process in started]
     assert outputs[0] == outputs[1]
     assert outputs[0].count("\n") == 261
+
+
+def test_one_novel_family_alone_is_measured() -> None:
+    corpus = Procedural(tasks=400, novel="new_composition")
+    splits = corpus.meta_splits()
+    families = {name: corpus.split_of(name) for name in splits}
+    assert {families[name] for name, split in splits.items() if split in ("validation", "test")} == {"new_composition"}
+    assert {families[name] for name, split in splits.items() if split == "excluded"} == {"new_primitive"}
+    assert splits == {
+        name: split if families[name] != "new_primitive" else "excluded"
+        for name, split in Procedural(tasks=400).meta_splits().items()
+    }
+    with pytest.raises(TaskError, match="novel is 'seen'"):
+        Procedural(novel="seen")
+
+
+def test_without_lists_inputs_are_single() -> None:
+    corpus = Procedural(tasks=300, lists=False)
+    assert not any(parse(name).many for name in corpus.names())
+    assert all(" " not in example.input for task in corpus.read() for example in task.examples)
+    with pytest.raises(TaskError, match="without lists"):
+        Procedural(tasks=20_000, lists=False).names()

@@ -10,7 +10,7 @@ from hyperpeft.corpora.procedural.composition import Composition, parse
 from hyperpeft.corpora.procedural.inputs import SOURCES
 from hyperpeft.corpora.procedural.order import DEEPEST, ordered
 from hyperpeft.corpora.procedural.sieve import FEWEST, Behaviour, Sieve
-from hyperpeft.corpora.procedural.split import family_of, split_of
+from hyperpeft.corpora.procedural.split import NEW_COMPOSITION, NEW_PRIMITIVE, SEEN, family_of, split_of
 from hyperpeft.corpora.procedural.wording import describe
 from hyperpeft.tasks import Example, Task, TaskError
 
@@ -24,12 +24,23 @@ class Procedural(Corpus):
 
     A name always means the same function; the seed draws examples and wordings. No two tasks do the same, and none
     is trivial. `family` is "seen", "new_composition" or "new_primitive". Inputs and outputs have up to 40 characters.
+    `novel`: the only family of the last two to validate and test on; None for both. `lists`: whether inputs may be
+    lists; without them inputs are single words, numbers and letters.
     """
 
     def __init__(
-        self, tasks: int = 300, seed: int = 0, examples: int = 64, depth: int = 2, splits: str | None = None
+        self,
+        tasks: int = 300,
+        seed: int = 0,
+        examples: int = 64,
+        depth: int = 2,
+        novel: str | None = None,
+        lists: bool = True,
+        splits: str | None = None,
     ) -> None:
-        """Raises TaskError for a depth, or a number of tasks or examples, that there cannot be."""
+        """Raises TaskError for a depth, a family, or a number of tasks or examples, that there cannot be."""
+        if novel not in (None, NEW_COMPOSITION, NEW_PRIMITIVE):
+            raise TaskError(f"novel is {novel!r}: it is {NEW_COMPOSITION!r}, {NEW_PRIMITIVE!r} or null for both.")
         if not 1 <= depth <= DEEPEST:
             raise TaskError(f"depth is {depth}: compositions have 1 to {DEEPEST} steps.")
         if tasks < 1 or examples < FEWEST:
@@ -38,6 +49,8 @@ class Procedural(Corpus):
         self.seed = seed
         self.examples = examples
         self.depth = depth
+        self.novel = novel
+        self.lists = lists
         self._splits = splits
 
     @cached_property
@@ -66,16 +79,21 @@ class Procedural(Corpus):
         return split_of(parse(name))
 
     def meta_splits(self) -> dict[str, str]:
-        """Task -> "train" (all that is seen), "validation" or "test" (halves of what is held out)."""
-        return {composition.name: split_of(composition) for composition in self._chosen}
+        """Task -> "train" (all that is seen), "validation" or "test" (halves of what is held out), or "excluded"."""
+        wanted = (SEEN, self.novel or NEW_COMPOSITION, self.novel or NEW_PRIMITIVE)
+        return {
+            composition.name: split_of(composition) if family_of(composition) in wanted else "excluded"
+            for composition in self._chosen
+        }
 
     @cached_property
     def _chosen(self) -> list[Composition]:
-        chosen = list(islice(_distinct(ordered(self.depth, self.seed)), self.tasks))
+        wanted = (composition for composition in ordered(self.depth, self.seed) if self.lists or not composition.many)
+        chosen = list(islice(_distinct(wanted), self.tasks))
         if len(chosen) < self.tasks:
             raise TaskError(
-                f"there are {len(chosen)} procedural tasks of depth {self.depth}, {self.tasks} are asked for. "
-                f"Ask for fewer or raise depth (up to {DEEPEST})."
+                f"there are {len(chosen)} procedural tasks of depth {self.depth}{'' if self.lists else ' without lists'}, "
+                f"{self.tasks} are asked for. Ask for fewer or raise depth (up to {DEEPEST})."
             )
         return chosen
 
