@@ -92,8 +92,9 @@ class Procedural(Corpus):
         chosen = list(islice(_distinct(wanted), self.tasks))
         if len(chosen) < self.tasks:
             raise TaskError(
-                f"there are {len(chosen)} procedural tasks of depth {self.depth}{'' if self.lists else ' without lists'}, "
-                f"{self.tasks} are asked for. Ask for fewer or raise depth (up to {DEEPEST})."
+                f"there are {len(chosen)} procedural tasks of depth {self.depth}"
+                f"{'' if self.lists else ' without lists'}, {self.tasks} are asked for. "
+                f"Ask for fewer or raise depth (up to {DEEPEST})."
             )
         return chosen
 
