@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import torch
-from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFT_TARGETS
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.pytorch_utils import Conv1D
 
-from hyperpeft.adapters import AdapterKind, Target
+from hyperpeft.adapters import ADAPTERS, ALL, USUAL, AdapterKind, Choice, Sort, Target
+from hyperpeft.backbones.defaults import default_names, is_expert, refuse_experts
 from hyperpeft.backbones.install import installed
-from hyperpeft.backbones.pretrained import fingerprint
+from hyperpeft.backbones.places import NEEDS, PLACES
+from hyperpeft.backbones.pretrained import fingerprint, portable
 from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
@@ -47,11 +47,12 @@ class Backbone(ABC, Generic[Batch]):
         self.tokenizer = tokenizer
         self.name = name
         self._readout: Mapping[str, Tensor] | None = None
+        self._places: dict[str, list[Target]] = {}
 
     @cached_property
     def identity(self) -> str:
         """`name#fingerprint`: adapter weights and generators name the backbone that they are for."""
-        return f"{self.name}#{fingerprint(self.model)}"
+        return f"{portable(self.name)}#{fingerprint(self.model)}"
 
     @property
     def device(self) -> torch.device:
@@ -63,37 +64,59 @@ class Backbone(ABC, Generic[Batch]):
         self.model.to(device)
 
     def targets(self, adapter: AdapterKind) -> tuple[Target, ...]:
-        """The linear-like modules that the adapter acts on, sorted by path.
+        """The places that the adapter acts on, sorted by path.
 
-        Raises ConfigError if a name or a layer matches nothing, saying what exists.
+        Raises ConfigError if a name or a layer matches nothing or takes in the experts of a mixture, saying what
+        exists, and if this family of models has no such places, saying which kinds it can carry.
         """
-        linear = self._in_layers(self.linear_modules(), adapter.target_layers)
-        names = adapter.target_names or PEFT_TARGETS.get(self.model.config.model_type) or ["all-linear"]
-        if list(names) == ["all-linear"]:
-            return tuple(linear)
-        known = {target.name for target in linear}
-        for name in names:
-            if name not in known:
-                raise ConfigError(f"adapter.targets: no linear module ends in {name!r}. {did_you_mean(name, known)}")
-        return tuple(target for target in linear if target.name in names)
+        chosen: list[Target] = []
+        for choice in adapter.choices(self.model.config.model_type):
+            found = self.linear_modules() if choice.sort == "linear" else self.places(choice.sort)
+            if not found:
+                raise ConfigError(self._cannot_carry(adapter.kind, choice.sort))
+            chosen += self._named(_in_layers(found, adapter.target_layers), choice)
+        return tuple(sorted(chosen))
 
-    def _in_layers(self, targets: list[Target], layers: list[int] | None) -> list[Target]:
-        depths = {target.depth for target in targets}
-        for layer in layers or ():
-            if layer not in depths:
-                raise ConfigError(f"adapter.layers: there is no layer {layer}; this backbone has {sorted(depths)}.")
-        return [target for target in targets if layers is None or target.depth in layers]
+    def _named(self, targets: list[Target], choice: Choice) -> list[Target]:
+        """Targets whose path ends in one of the chosen names."""
+        names = default_names(self.model) if choice.names == (USUAL,) else list(choice.names)
+        known = {target.name for target in targets}
+        if choice.sort == "linear":
+            refuse_experts(self.model, names, known)
+        if names == [ALL]:
+            return targets
+        for name in names:
+            if not any(target.ends_in(name) for target in targets):
+                raise ConfigError(f"adapter.targets: no linear module ends in {name!r}. {did_you_mean(name, known)}")
+        return [target for target in targets if any(target.ends_in(name) for name in names)]
+
+    def places(self, sort: Sort) -> list[Target]:
+        """Every place of one sort that is computed, sorted by path; none if this family of models has none."""
+        if sort not in self._places:
+            found = PLACES[sort](self.model)
+            self._places[sort] = [target for target in found if not target.path.startswith(self.unused)]
+        return self._places[sort]
 
     def linear_modules(self) -> list[Target]:
-        """Every linear-like module that is computed, except the output embeddings, sorted by path."""
-        output = self.model.get_output_embeddings()
-        modules = (
-            (path, module)
-            for path, module in self.model.named_modules()
-            if module is not output and not path.startswith(self.unused)
+        """Every linear-like module that is computed, except output embeddings and experts, sorted by path."""
+        return [target for target in self.places("linear") if not is_expert(target.path)]
+
+    def kinds(self) -> list[str]:
+        """Names of the adapter kinds that this model can carry with their default settings, sorted."""
+        return sorted(name for name, kind in ADAPTERS.items() if self._carries(kind()))
+
+    def _carries(self, adapter: AdapterKind) -> bool:
+        try:
+            choices = adapter.choices(self.model.config.model_type)
+        except ConfigError:
+            return False
+        return all(self.places(choice.sort) for choice in choices)
+
+    def _cannot_carry(self, kind: str, sort: str) -> str:
+        return (
+            f"adapters of kind {kind!r} cannot be used with a {self.model.config.model_type!r} model: {NEEDS[sort]} "
+            f"It can carry the kinds {self.kinds()}."
         )
-        targets = ((path, _sizes(module)) for path, module in modules)
-        return sorted(Target(path, *sizes, depth=_depth(path)) for path, sizes in targets if sizes)
 
     @contextmanager
     def adapted(self, weights: AdapterWeights, *, train: bool = False) -> Iterator[None]:
@@ -162,14 +185,9 @@ class Backbone(ABC, Generic[Batch]):
         """`[query label]` for each episode with a label set. Query outputs are not looked at."""
 
 
-def _sizes(module: nn.Module) -> tuple[int, int] | None:
-    """(d_in, d_out) of a linear-like module: nn.Linear and its quantised subclasses, GPT-2's transposed Conv1D."""
-    if isinstance(module, nn.Linear):
-        return module.in_features, module.out_features
-    if isinstance(module, Conv1D):
-        return module.nx, module.nf
-    return None
-
-
-def _depth(path: str) -> int:
-    return next((int(part) for part in path.split(".") if part.isdigit()), 0)
+def _in_layers(targets: list[Target], layers: list[int] | None) -> list[Target]:
+    depths = {target.depth for target in targets}
+    for layer in layers or ():
+        if layer not in depths:
+            raise ConfigError(f"adapter.layers: there is no layer {layer}; this backbone has {sorted(depths)}.")
+    return [target for target in targets if layers is None or target.depth in layers]

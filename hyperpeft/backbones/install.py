@@ -1,8 +1,8 @@
 """How adapter weights are installed in a frozen model and taken out again: this file's secret.
 
-Each target module changes its class, in place, to a subclass whose forward adds the adapter. Unlike a hook this is
-seen by torch.compile, leaves every parameter and name where it was, and works for any linear-like module, quantised
-ones included, since it only calls the module's own forward.
+Each target module changes its class, in place, to a subclass whose forward is the adapter kind's, given the module's
+own. Unlike a hook this is seen by torch.compile, leaves every parameter and name where it was, and works for any
+module, quantised ones included.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hyperpeft.adapters import AdapterKind
+from hyperpeft.adapters import AdapterKind, Call
 from hyperpeft.weights import AdapterWeights
 
 
@@ -21,10 +21,9 @@ class _Adapted:
 
     _adapter: tuple[AdapterKind, Mapping[str, Tensor], bool]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         kind, tensors, train = self._adapter
-        y = super().forward(x)  # type: ignore[misc]
-        return kind.apply(x, y, tensors, train=train)
+        return kind.forward(Call(self, super().forward, args, kwargs), tensors, train=train)  # type: ignore[misc]
 
 
 @cache

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from hyperpeft.adapters import ADAPTERS, Lora, Target
+from hyperpeft.adapters import ADAPTERS, USUAL, Choice, Lora, Target
 from hyperpeft.config import ConfigError, build
 
 TARGET = Target("layers.3.attention.q_proj", d_in=6, d_out=4, depth=3)
@@ -120,8 +120,8 @@ def test_the_table_names_each_kind_as_it_names_itself() -> None:
 def test_sizes_and_names_of_a_target() -> None:
     assert Lora(rank=3).count(TARGET) == 3 * (6 + 4)
     assert TARGET.name == "q_proj"
-    assert Lora(targets=["v_proj"]).target_names == ["v_proj"]
-    assert Lora().target_names is None
+    assert Lora(targets=["v_proj"]).choices("llama") == (Choice("linear", ("v_proj",)),)
+    assert Lora().choices("llama") == (Choice("linear", (USUAL,)),)
 
 
 @pytest.mark.parametrize(

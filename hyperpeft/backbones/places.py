@@ -1,0 +1,107 @@
+"""Places in a transformers model that adapters act on, found by type and by trying, in a fixed order."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from hyperpeft.adapters import Sort, Target
+from hyperpeft.adapters.attention import Attention, Result, can_be_replaced, replaced
+
+NEEDS: Mapping[str, str] = {
+    "linear": "it has no linear modules.",
+    "attention": "its attention is not computed by transformers' attention interface on one sequence of text.",
+    "layer": "it has no list of layers.",
+    "model": "it does not take input embeddings and positions of one sequence of text.",
+}
+LAST_NORMS: Mapping[str, str] = {
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "electra", "mpnet"), "output.LayerNorm"),
+    **dict.fromkeys(("bart", "mbart"), "final_layer_norm"),
+    "distilbert": "output_layer_norm",
+}
+
+
+def linear_modules(model: PreTrainedModel) -> list[Target]:
+    """Every linear-like module except the output embeddings."""
+    output = model.get_output_embeddings()
+    modules = ((path, module) for path, module in model.named_modules() if module is not output)
+    sizes = ((path, _sizes(module)) for path, module in modules)
+    return sorted(Target(path, *size, depth=_depth(path)) for path, size in sizes if size)
+
+
+def layers(model: PreTrainedModel) -> list[Target]:
+    """What ends each transformer layer: the layer itself, or its last normalisation where that ends it (BERT)."""
+    d = model.config.get_text_config().hidden_size
+    lists = [path for path, module in model.named_modules() if _is_layer_list(path, module)]
+    paths = [f"{path}.{index}" for path in lists for index in range(len(model.get_submodule(path)))]  # type: ignore[arg-type]
+    last = LAST_NORMS.get(model.config.model_type)
+    ends = [f"{path}.{last}" if last else path for path in paths]
+    return sorted(Target(path, d, d, _depth(path), "layer") for path in ends)
+
+
+def _is_layer_list(path: str, module: nn.Module) -> bool:
+    return isinstance(module, nn.ModuleList) and len(module) > 0 and not any(part.isdigit() for part in path.split("."))
+
+
+def attentions(model: PreTrainedModel) -> list[Target]:
+    """Every module that attends through transformers' attention interface, with the size of all its keys together.
+
+    Found by running the model on two tokens. None for models of images or of two sequences.
+    """
+    if model.main_input_name != "input_ids" or model.config.is_encoder_decoder:
+        return []
+    found: dict[str, int] = {}
+
+    def recording(path: str, original: Attention) -> Attention:
+        def attend(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Result:
+            found[path] = key.shape[1] * key.shape[3]
+            return original(module, query, key, *args, **kwargs)
+
+        return attend
+
+    with ExitStack() as stack, torch.no_grad():
+        for path, module in model.named_modules():
+            if can_be_replaced(module):
+                made = _with_path(recording, path)
+                stack.enter_context(replaced(module, inspect.unwrap(type(module).forward), made))
+        model(input_ids=torch.tensor([[1, 2]], device=model.device))
+    return sorted(Target(path, size, size, _depth(path), "attention") for path, size in found.items())
+
+
+def _with_path(make: Callable[[str, Attention], Attention], path: str) -> Callable[[Attention], Attention]:
+    return lambda original: make(path, original)
+
+
+def bodies(model: PreTrainedModel) -> list[Target]:
+    """The transformer without its head, if it takes input embeddings and positions of one sequence."""
+    body = model.base_model
+    takes = inspect.signature(body.forward).parameters
+    if model.config.is_encoder_decoder or not {"inputs_embeds", "position_ids", "input_ids"} <= takes.keys():
+        return []
+    path = next(path for path, module in model.named_modules() if module is body)
+    d = body.get_input_embeddings().weight.shape[1]
+    return [Target(path, d, d, 0, "model")]
+
+
+def _sizes(module: nn.Module) -> tuple[int, int] | None:
+    """(d_in, d_out) of a linear-like module: nn.Linear and its quantised subclasses, GPT-2's transposed Conv1D."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    if isinstance(module, Conv1D):
+        return module.nx, module.nf
+    return None
+
+
+def _depth(path: str) -> int:
+    return next((int(part) for part in path.split(".") if part.isdigit()), 0)
+
+
+PLACES: Mapping[Sort, Callable[[PreTrainedModel], list[Target]]] = MappingProxyType(
+    {"linear": linear_modules, "attention": attentions, "layer": layers, "model": bodies}
+)

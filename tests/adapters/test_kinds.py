@@ -1,0 +1,237 @@
+"""The contract of every adapter kind on every sort of backbone: a new kind gets these tests for nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import color_episode, noise, size_episode, wake
+
+from hyperpeft.adaptation import FinetuneSettings, finetune
+from hyperpeft.adapters import ADAPTERS, AdapterKind, Bottleneck
+from hyperpeft.backbones import Backbone, CausalLm
+from hyperpeft.config import build
+from hyperpeft.hypernetwork import Hypernetwork
+from hyperpeft.weights import AdapterWeights, load_weights, save_weights, stack
+
+EPISODES = [color_episode(), size_episode()]
+KINDS: dict[str, AdapterKind] = {name: make() for name, make in ADAPTERS.items()}
+KINDS |= {
+    "bottleneck": Bottleneck(reduction_factor=8),
+    "pfeiffer": Bottleneck(reduction_factor=8, placement="pfeiffer", nonlinearity="relu"),
+}
+KINDS |= {
+    name: build(ADAPTERS, {"kind": name, **settings}, name="adapter")
+    for name, settings in {
+        "lora": {"rank": 2},
+        "dora": {"rank": 2},
+        "sparse": {"rank": 2},
+        "prompt": {"tokens": 3},
+        "prefix": {"tokens": 3},
+    }.items()
+}
+
+
+@pytest.fixture(params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest) -> AdapterKind:
+    return KINDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def models(folders: dict[str, Path]) -> dict[str, CausalLm]:
+    """Language models by name, and one in bf16."""
+    wanted = {"llama": ("llama", "float32"), "gpt2": ("gpt2", "float32"), "bf16": ("llama", "bfloat16")}
+    return {key: CausalLm(str(folders[name]), dtype=dtype, max_tokens=64) for key, (name, dtype) in wanted.items()}
+
+
+def losses(backbone: Backbone[Any], weights: AdapterWeights, episodes: list[Any]) -> torch.Tensor:
+    with torch.no_grad(), backbone.adapted(weights):
+        return backbone.loss(backbone.query_batch(episodes))
+
+
+def test_the_backbone_is_unchanged_at_the_start(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    with torch.no_grad():
+        bare = backbone.loss(backbone.query_batch(EPISODES))
+    torch.testing.assert_close(losses(backbone, backbone.start(kind, tasks=2), EPISODES), bare, rtol=1e-6, atol=1e-6)
+    changed = losses(backbone, noise(backbone.start(kind, tasks=2), 1), EPISODES)
+    assert (changed - bare).abs().min() > 1e-4
+
+
+def test_zero_effect_tensors_leave_the_backbone_unchanged(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    weights = noise(backbone.start(kind, tasks=2), 1)
+    tensors = {
+        path: {name: tensor * (name not in kind.effect) for name, tensor in named.items()}
+        for path, named in weights.tensors.items()
+    }
+    closed = AdapterWeights(kind, weights.backbone, tensors, backbone.readout_start(2))
+    with torch.no_grad():
+        bare = backbone.loss(backbone.query_batch(EPISODES))
+    torch.testing.assert_close(losses(backbone, closed, EPISODES), bare, rtol=1e-6, atol=1e-6)
+
+
+def test_tasks_do_not_mix(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    start = backbone.start(kind)
+    one, two, other = noise(start, 1), noise(start, 2), noise(start, 3)
+    together = losses(backbone, stack([one, two]), EPISODES)
+    torch.testing.assert_close(together[0], losses(backbone, one, EPISODES[:1])[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together[1], losses(backbone, two, EPISODES[1:])[0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(together[0], losses(backbone, stack([one, other]), EPISODES)[0])
+    assert not torch.allclose(together[1], losses(backbone, stack([one, other]), EPISODES)[1])
+
+
+def test_gradient_reaches_every_tensor(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    weights = noise(backbone.start(kind, tasks=2), 1).map(lambda leaf: leaf.requires_grad_(True))
+    with backbone.adapted(weights, train=True):
+        loss = backbone.loss(backbone.query_batch(EPISODES)).sum()
+    gradients = torch.autograd.grad(loss, [leaf for _, leaf in weights.named()])
+    for (name, _), gradient in zip(weights.named(), gradients, strict=True):
+        assert gradient.isfinite().all(), name
+        assert gradient.reshape(2, -1).abs().amax(1).gt(0).all(), name
+
+
+def test_the_start_can_be_trained_from(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    start = backbone.start(kind, tasks=2)
+    settings = FinetuneSettings(steps=6, lr=1e-2)
+    tuned = finetune(backbone, start, EPISODES, settings)
+    with torch.no_grad():
+        batch = backbone.support_batch(EPISODES)
+        with backbone.adapted(start):
+            before = backbone.loss(batch)
+        with backbone.adapted(tuned):
+            after = backbone.loss(batch)
+    assert (after < before).all()
+    moved = dict(tuned.named())
+    for name, leaf in start.named():
+        assert not torch.equal(moved[name], leaf), name
+
+
+def test_nothing_is_left_installed_also_after_an_error(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    classes = [type(module) for module in backbone.model.modules()]
+    before = [{name: id(value) for name, value in vars(module).items()} for module in backbone.model.modules()]
+    with torch.no_grad():
+        bare = backbone.loss(backbone.query_batch(EPISODES))
+    weights = noise(backbone.start(kind, tasks=2), 1)
+    last = max(weights.tensors)
+    cut = {name: tensor[..., :-1] for name, tensor in weights.tensors[last].items()}
+    bad = replace(weights, tensors={**weights.tensors, last: cut})
+    with pytest.raises((RuntimeError, ValueError)), backbone.adapted(bad):
+        backbone.loss(backbone.query_batch(EPISODES))
+    assert [type(module) for module in backbone.model.modules()] == classes
+    assert [{n: id(v) for n, v in vars(module).items()} for module in backbone.model.modules()] == before
+    with torch.no_grad():
+        assert torch.equal(backbone.loss(backbone.query_batch(EPISODES)), bare)
+
+
+def test_predictions_do_not_depend_on_company(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    weights = noise(backbone.start(kind, tasks=2), 4)
+    with backbone.adapted(weights):
+        together = backbone.probabilities(EPISODES)
+    for index, episode in enumerate(EPISODES):
+        with backbone.adapted(weights[index]):
+            alone = backbone.probabilities([episode])[0]
+        torch.testing.assert_close(together[index], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_brings_the_same_weights_back(backbone: Backbone[Any], kind: AdapterKind, tmp_path: Path) -> None:
+    weights = noise(backbone.start(kind, tasks=2), 1)
+    save_weights(weights, tmp_path / "a.safetensors")
+    loaded = load_weights(tmp_path / "a.safetensors")
+    assert loaded.adapter == kind
+    names, others = dict(weights.named()), dict(loaded.named())
+    assert names.keys() == others.keys()
+    assert all(torch.equal(names[name], others[name]) for name in names)
+    assert torch.equal(losses(backbone, loaded, EPISODES), losses(backbone, weights, EPISODES))
+
+
+@pytest.mark.parametrize("head", ["large", "shared", "per_rank"])
+def test_a_hypernetwork_makes_it(backbone: Backbone[Any], kind: AdapterKind, head: str) -> None:
+    torch.manual_seed(0)
+    targets, readout = backbone.targets(kind), backbone.readout_defaults()
+    hypernetwork = Hypernetwork(kind, targets, backbone.identity, readout, d_task=6, head=head, d_hidden=8)
+    z = torch.randn(2, 6)
+    with torch.no_grad():
+        bare = backbone.loss(backbone.query_batch(EPISODES))
+    torch.testing.assert_close(losses(backbone, hypernetwork(z), EPISODES), bare, rtol=1e-6, atol=1e-6)
+    made = wake(hypernetwork)(z)
+    fresh = backbone.start(kind, tasks=2)
+    assert {name: leaf.shape for name, leaf in made.named()} == {name: leaf.shape for name, leaf in fresh.named()}
+    with backbone.adapted(made):
+        backbone.loss(backbone.query_batch(EPISODES)).sum().backward()
+    for name, parameter in hypernetwork.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_the_count_is_the_number_of_tensor_entries(backbone: Backbone[Any], kind: AdapterKind) -> None:
+    weights = backbone.start(kind)
+    assert sum(map(kind.count, backbone.targets(kind))) == weights.count - len(weights.readout)
+
+
+def test_bf16_weights_and_activations_go_together(kind: AdapterKind, models: dict[str, CausalLm]) -> None:
+    backbone, exact = models["bf16"], models["llama"]
+    weights = noise(backbone.start(kind, tasks=2), 1, size=0.05)
+    reference = AdapterWeights(kind, exact.identity, weights.tensors, weights.readout)
+    torch.testing.assert_close(
+        losses(backbone, weights, EPISODES), losses(exact, reference, EPISODES), rtol=0.03, atol=0.03
+    )
+
+
+@pytest.mark.parametrize("model", ["llama", "gpt2"])
+def test_generation_is_the_same_with_and_without_cache(
+    kind: AdapterKind, model: str, models: dict[str, CausalLm]
+) -> None:
+    """Left-padded rows of two tasks: the tokens chosen with a KV cache are those of whole forwards."""
+    backbone = models[model]
+    weights = noise(backbone.start(kind, tasks=2), 5, size=1.0)
+    ids = torch.randint(6, 60, (4, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    for row, width in enumerate((0, 4, 2, 0)):
+        mask[row, :width] = 0
+    with torch.no_grad(), backbone.adapted(weights):
+        with_cache, without = (
+            backbone.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=6,
+                do_sample=False,
+                use_cache=cache,
+                eos_token_id=None,
+                pad_token_id=0,
+            )
+            for cache in (True, False)
+        )
+        whole = ids
+        for _ in range(6):
+            seen = torch.cat([mask, torch.ones(4, whole.shape[1] - 9, dtype=torch.long)], dim=1)
+            positions = (seen.cumsum(1) - 1).clamp(min=0)
+            logits = backbone.model(input_ids=whole, attention_mask=seen, position_ids=positions).logits
+            whole = torch.cat([whole, logits[:, -1:].argmax(-1)], dim=1)
+    assert torch.equal(with_cache, whole)
+    assert torch.equal(without, whole)
+    bare = backbone.model.generate(
+        input_ids=ids, attention_mask=mask, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0
+    )
+    assert not torch.equal(bare, whole)
+
+
+@pytest.mark.parametrize("model", ["llama", "gpt2"])
+def test_left_and_right_padding_give_the_same_result(
+    kind: AdapterKind, model: str, models: dict[str, CausalLm]
+) -> None:
+    backbone = models[model]
+    weights = noise(backbone.start(kind), 5)
+    text = torch.randint(6, 60, (1, 5), generator=torch.Generator().manual_seed(0))
+    pads, ones, zeros = torch.zeros(1, 3, dtype=torch.long), torch.ones_like(text), torch.zeros(1, 3, dtype=torch.long)
+    found = []
+    with torch.no_grad(), backbone.adapted(weights):
+        for ids, mask in (
+            (text, ones),
+            (torch.cat([pads, text], 1), torch.cat([zeros, ones], 1)),
+            (torch.cat([text, pads], 1), torch.cat([ones, zeros], 1)),
+        ):
+            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            logits = backbone.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+            found.append(logits[mask.bool()])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[2], found[0], rtol=1e-4, atol=1e-5)
