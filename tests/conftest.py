@@ -6,9 +6,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from families import FAMILIES, draw_images, load_family, save_family, shown
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
@@ -26,7 +28,7 @@ from transformers import (
 )
 
 from hyperpeft.adapters import Lora
-from hyperpeft.backbones import CausalLm, Encoder
+from hyperpeft.backbones import Backbone, CausalLm, Encoder
 from hyperpeft.backbones.pretrained import packaged_minilm
 from hyperpeft.encoders import TextEncoder
 from hyperpeft.generator import Generator
@@ -188,3 +190,20 @@ def size_episode(**changes: object) -> Episode:
         "metric": "accuracy",
     }
     return Episode(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session", params=list(FAMILIES))
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backbone[Any]:
+    """A backbone of every family, each built once."""
+    folder = tmp_path_factory.mktemp("families") / request.param
+    return load_family(request.param, save_family(request.param, folder, character_tokenizer()))
+
+
+@pytest.fixture(scope="session")
+def episodes(family: Backbone[Any], tmp_path_factory: pytest.TempPathFactory) -> list[Episode]:
+    """Two tasks of unequal size that the family can do."""
+    texts = [color_episode(), size_episode()]
+    if family.settings()["kind"] != "vision":
+        return texts
+    paths = draw_images(tmp_path_factory.mktemp("images"))
+    return [shown(episode, paths) for episode in texts]

@@ -1,6 +1,8 @@
 """Where pretrained weights come from, and in which dtype they run fastest here."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
+from hyperpeft.backbones.quantised import quantisation
 from hyperpeft.config import ConfigError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -48,22 +51,43 @@ def packaged_minilm() -> str | None:
 
 
 def load_pretrained(
-    auto: Any, model: str, *, dtype: torch.dtype, trust_remote_code: bool = False
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A frozen model in eval mode and its tokenizer, from a folder or the hub; safetensors only.
+    auto: Any,
+    model: str,
+    *,
+    dtype: torch.dtype,
+    load_in: str = "full",
+    reader: Any = AutoTokenizer,
+    trust_remote_code: bool = False,
+) -> tuple[PreTrainedModel, Any]:
+    """A frozen model in eval mode and its tokenizer or other reader, from a folder or the hub; safetensors only.
 
     In bf16 on a CPU attention is computed plainly: the backward of fused attention takes 46 % of a step there (torch
     2.13, AVX512-BF16). Raises ConfigError if the weights cannot be had.
     """
     place = resolve(model)
+    quantised = quantisation(load_in, dtype)
     plain = dtype == torch.bfloat16 and not torch.cuda.is_available()
     attention = {"attn_implementation": "eager"} if plain else {}
     options = {"trust_remote_code": trust_remote_code}
+    with _loading(model):
+        loaded = auto.from_pretrained(place, dtype=dtype, use_safetensors=True, **attention, **quantised, **options)
+        made = reader.from_pretrained(place, **options)
+    return loaded.requires_grad_(False).eval(), made
+
+
+def load_reader(auto: Any, model: str, *, trust_remote_code: bool = False) -> Any:
+    """A model's second reader: the tokenizer beside an image processor. Raises ConfigError if it cannot be had."""
+    with _loading(model):
+        return auto.from_pretrained(resolve(model), trust_remote_code=trust_remote_code)
+
+
+@contextmanager
+def _loading(model: str) -> Iterator[None]:
+    """No progress bars; what fails is said with what would work."""
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        loaded = auto.from_pretrained(place, dtype=dtype, use_safetensors=True, **attention, **options)
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        yield
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the model {model!r} cannot be loaded: {' '.join(str(error).split())[:400]} "
@@ -73,7 +97,6 @@ def load_pretrained(
     finally:
         if bars:
             logging.enable_progress_bar()
-    return loaded.requires_grad_(False).eval(), tokenizer
 
 
 def check_length(model: PreTrainedModel, max_tokens: int) -> None:
@@ -105,6 +128,12 @@ def fast_dtype(setting: str = "auto") -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
+
+
+def portable(name: str) -> str:
+    """A hub id as it is; of a folder the last part of its path, so that no path of this machine gets into a file."""
+    place = Path(name)
+    return place.resolve().name if place.is_absolute() or place.exists() else name
 
 
 def fingerprint(model: PreTrainedModel) -> str:
