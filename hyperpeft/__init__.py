@@ -1,6 +1,6 @@
 """hyperpeft: adapters for frozen pretrained models, generated from task descriptions and examples."""
 
-from hyperpeft.api import Adapter, generate, generate_many, load_adapter, load_generator
+from hyperpeft.api import Adapter, export_many, generate, generate_many, load_adapter, load_generator
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode, Example, Task, TaskError
 from hyperpeft.weights import AdapterWeights
@@ -15,6 +15,7 @@ __all__ = [
     "Generator",
     "Task",
     "TaskError",
+    "export_many",
     "generate",
     "generate_many",
     "load_adapter",

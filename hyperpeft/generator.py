@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import copymode
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,6 +16,7 @@ from hyperpeft.adapters import ADAPTERS
 from hyperpeft.backbones import BACKBONES, Backbone
 from hyperpeft.config import ConfigError, build, read_yaml
 from hyperpeft.encoders import ENCODERS, TaskEncoder, TextEncoder
+from hyperpeft.hub import fetched, pushed
 from hyperpeft.hypernetwork import Hypernetwork
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
@@ -103,14 +105,18 @@ class Generator(nn.Module):
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
             save_file(tensors, Path(partial) / WEIGHTS, metadata={"format": "pt"})
             (Path(partial) / CARD).write_text(_card(config), encoding="utf-8")
+            copymode(Path(partial) / CARD, Path(partial) / WEIGHTS)  # save_file makes it readable by its owner only
             for name in (CONFIG, WEIGHTS, CARD):
                 (Path(partial) / name).replace(folder / name)
         return folder
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, backbone: Backbone[Any] | None = None) -> "Generator":
-        """Read a generator folder. Raises ConfigError if files are missing or damaged, or the backbone is another."""
-        folder = Path(folder)
+        """Read a generator from a folder or a repository on the Hub.
+
+        Raises ConfigError if files are missing or damaged, or the backbone is another.
+        """
+        folder = fetched(folder)
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise ConfigError(
@@ -128,6 +134,10 @@ class Generator(nn.Module):
             raise ConfigError(f"{folder / WEIGHTS} does not fit {CONFIG}: {error}") from error
         generator.about = config["about"]
         return generator.eval()
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Write the generator to a repository on the Hub; the address of the commit."""
+        return pushed(self.save_pretrained, repo_id, private=private, token=token)
 
     def _check_backbone(self, expected: str, folder: Path) -> None:
         found = self.backbone.identity

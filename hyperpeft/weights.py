@@ -130,7 +130,10 @@ def save_weights(weights: AdapterWeights, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.named()}
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(tensors, partial, metadata=header)
+        partial.chmod(mode)  # save_file makes it readable by its owner only
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

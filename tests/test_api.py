@@ -1,46 +1,19 @@
 """The main job in code, as a user does it."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import awake
-from transformers import AutoModel
+from api_checks import DESCRIPTION, EXAMPLES, INPUTS, LABELS, TASKS, equal, make
 
-from hyperpeft import Adapter, Generator, TaskError, generate, generate_many, load_adapter, load_generator
+from hyperpeft import Generator, TaskError, generate, generate_many, load_generator
 from hyperpeft.config import ConfigError
-from hyperpeft.weights import load_weights
-
-DESCRIPTION = "Say which colour the thing has."
-EXAMPLES = [("grass", "green"), ("blood", "red"), ("leaf", "green"), ("rose", "red")]
-LABELS = ["green", "red"]
-INPUTS = ["frog", "tomato", "fire engine"]
-TASKS: list[dict[str, Any]] = [
-    {"description": DESCRIPTION, "examples": EXAMPLES},
-    {"description": [DESCRIPTION, "What colour?"], "labels": ["green", "red", "blue"]},
-    {"examples": EXAMPLES[:2], "labels": {"green": "like grass", "red": "like blood"}},
-]
 
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYPERPEFT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def make(folders: Mapping[str, Path], kind: str, model: str) -> Generator:
-    settings: dict[str, dict[str, Any]] = {
-        "backbone": {"kind": kind, "model": str(folders[model]), "dtype": "float32"},
-        "adapter": {"kind": "lora", "rank": 2},
-        "text_encoder": {"model": str(folders["bert"]), "cache": ""},
-        "encoder": {"kind": "joint", "d_task": 16},
-        "hypernetwork": {"d_hidden": 8},
-    }
-    if kind == "causal_lm":
-        settings["backbone"]["max_new_tokens"] = 4
-    return awake(Generator.build(settings)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +29,6 @@ def writer(folders: dict[str, Path]) -> Generator:
 @pytest.fixture(params=["classifier", "writer"])
 def generator(request: pytest.FixtureRequest) -> Generator:
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
-
-
-def equal(one: Adapter, two: Adapter) -> bool:
-    found, others = dict(one.weights.named()), dict(two.weights.named())
-    return found.keys() == others.keys() and all(torch.equal(found[name], others[name]) for name in found)
 
 
 def test_description_examples_or_both_give_a_working_adapter(generator: Generator) -> None:
@@ -149,67 +117,6 @@ def test_finetune_on_other_examples_uses_those(generator: Generator) -> None:
     tuned = adapter.finetune([("sky", "green"), ("sea", "red")], steps=2)
     assert [example.input for example in tuned.episode.support] == ["sky", "sea"]
     assert not equal(tuned, adapter.finetune(steps=2))
-
-
-def test_a_saved_adapter_predicts_the_same(generator: Generator, tmp_path: Path) -> None:
-    tuned = generate(DESCRIPTION, EXAMPLES, labels=LABELS, generator=generator).finetune(steps=1)
-    path = tuned.save(tmp_path / "mein Adapter ü")
-    for loaded in (load_adapter(path), load_adapter(path, generator.backbone)):
-        assert equal(loaded, tuned)
-        assert loaded.predict_proba(INPUTS) == tuned.predict_proba(INPUTS)
-        assert loaded.episode == tuned.episode
-        assert loaded.finetune_steps == 1
-        assert equal(loaded.finetune(steps=1), tuned.finetune(steps=1))
-    assert sorted(file.name for file in path.iterdir()) == ["README.md", "adapter.json", "adapter.safetensors"]
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        tuned.save(path)
-    tuned.save(path, overwrite=True)
-
-
-def test_a_text_adapter_is_saved_alike(writer: Generator, tmp_path: Path) -> None:
-    adapter = generate("Continue: naïve — 文", EXAMPLES, generator=writer)
-    loaded = load_adapter(adapter.save(tmp_path / "a"))
-    assert loaded.predict(INPUTS) == adapter.predict(INPUTS)
-    assert loaded.episode == adapter.episode
-
-
-def test_an_adapter_folder_of_another_backbone_is_refused(
-    classifier: Generator, writer: Generator, tmp_path: Path
-) -> None:
-    path = generate(DESCRIPTION, EXAMPLES, generator=classifier).save(tmp_path / "a")
-    with pytest.raises(ConfigError, match=r"is an adapter for backbone .*bert#.*; loaded is .*llama#"):
-        load_adapter(path, writer.backbone)
-
-
-def test_a_missing_or_damaged_adapter_folder_is_named(classifier: Generator, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere is no saved adapter: adapter\.json is missing"):
-        load_adapter(tmp_path / "nowhere")
-    file = generate(DESCRIPTION, EXAMPLES, generator=classifier).save(tmp_path / "a") / "adapter.json"
-    whole = file.read_text(encoding="utf-8")
-    for damaged in (whole[:-20], "", "[]", json.dumps({"episode": {}}), whole.replace("descriptions", "describtions")):
-        file.write_text(damaged, encoding="utf-8")
-        with pytest.raises(ConfigError, match=r"adapter\.json is damaged"):
-            load_adapter(tmp_path / "a")
-    file.write_text(whole, encoding="utf-8")
-    weights = tmp_path / "a" / "adapter.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=r"adapter\.safetensors cannot be read"):
-        load_adapter(tmp_path / "a")
-
-
-def test_export_by_name(classifier: Generator, tmp_path: Path) -> None:
-    adapter = generate(DESCRIPTION, EXAMPLES, generator=classifier)
-    peft = adapter.export(tmp_path / "peft")
-    assert {file.name for file in peft.iterdir()} == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
-    card = (peft / "README.md").read_text(encoding="utf-8")
-    assert DESCRIPTION in card
-    assert "`green`, `red`" in card
-    own = load_weights(adapter.export(tmp_path / "own", format="safetensors") / "adapter.safetensors")
-    assert all(torch.equal(x, dict(adapter.weights.named())[name]) for name, x in own.named())
-    AutoModel.from_pretrained(adapter.export(str(tmp_path / "merged"), format="merged"))
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        adapter.export(tmp_path / "peft")
-    adapter.export(tmp_path / "peft", overwrite=True)
 
 
 def test_a_generator_folder_is_loaded_once_and_again_when_it_changes(classifier: Generator, tmp_path: Path) -> None:

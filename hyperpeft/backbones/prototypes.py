@@ -157,15 +157,31 @@ class Prototypes(Backbone[PrototypeBatch]):
     def probabilities(self, episodes: Sequence[Episode]) -> list[Tensor]:
         """Softmax over each task's labels, `[query label]`; prototypes are computed once for all query inputs."""
         batch = self.support_batch(episodes)
-        sums = einsum(
-            self._membership(batch), self.row_features(batch.inputs), "task row label, task row d -> task label d"
-        )
+        sums = self._sums(batch)
         parts = [
             self._scores(self._query_features(episodes, start), 0.0, sums, batch.present)
             for start in range(0, max(len(episode.query) for episode in episodes), QUERY_ROWS)
         ]
         logits = torch.cat(parts, dim=1).softmax(-1)
         return [row[: len(e.query), : len(e.labels)].cpu() for e, row in zip(episodes, logits, strict=True)]
+
+    def _sums(self, batch: PrototypeBatch) -> Tensor:
+        """The unscaled prototypes, `[task label d]`."""
+        features = self.row_features(batch.inputs)
+        return einsum(self._membership(batch), features, "task row label, task row d -> task label d")
+
+    @torch.no_grad()
+    def prototypes(self, episode: Episode) -> tuple[Tensor, float]:
+        """`[label d]` and a scale: query logits are scale * unit feature @ prototypes.T, under the installed weights.
+
+        Read off the scores of the axes of the feature space, so it holds for any scores linear in the unit feature.
+        """
+        batch = self.support_batch([episode])
+        sums = self._sums(batch)
+        axes = rearrange(torch.eye(sums.shape[-1], device=sums.device), "row d -> 1 row d")
+        scale = float(self._number("log_scale").exp())
+        logits = self._scores(axes, 0.0, sums, batch.present)
+        return rearrange(logits / scale, "1 d label -> label d"), scale
 
     def _query_features(self, episodes: Sequence[Episode], start: int) -> Tensor:
         texts = [[example.input for example in episode.query[start : start + QUERY_ROWS]] for episode in episodes]

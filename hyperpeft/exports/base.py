@@ -1,27 +1,30 @@
-"""What an export is: adapter weights of one task written where another program reads them."""
+"""What an export is: one task's adapter written where another program reads it."""
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+from torch import Tensor
+
 from hyperpeft.backbones import Backbone
+from hyperpeft.backbones.pretrained import portable
+from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What is exported: weights of one task, the backbone they are for, and a model card in Markdown.
+    """What is exported: weights of one task, the backbone they are for, the episode and how they were made.
 
     Raises ValueError for weights of several tasks.
     """
 
     weights: AdapterWeights
     backbone: Backbone[Any]
-    card: str
+    episode: Episode
+    generator: str = ""
+    finetune_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.weights.tasks != 1:
@@ -29,35 +32,41 @@ class Exported:
                 f"an export holds one task's adapter; these weights hold {self.weights.tasks}. Choose one: weights[0]."
             )
 
-    def require(self, kinds: Sequence[str], format_name: str) -> None:
-        """Raise ValueError if the format carries other kinds of adapter only."""
-        kind = self.weights.adapter.kind
-        if kind not in kinds:
-            raise ValueError(
-                f"format {format_name!r} does not carry adapters of kind {kind!r}; it carries {list(kinds)}."
-            )
+    @property
+    def base_model(self) -> str:
+        """The backbone's hub id, or the name of its folder: never a path of this machine."""
+        return portable(self.backbone.name)
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether the backbone's name is a hub id."""
+        return not Path(self.backbone.name).exists()
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the hub's repository that the backbone came from, where there is one."""
+        commit: str | None = vars(self.backbone.model.config).get("_commit_hash")
+        return commit
+
+    @property
+    def identity(self) -> str:
+        """Base model and fingerprint of its weights."""
+        return f"{self.base_model}#{self.weights.backbone.rsplit('#', 1)[-1]}"
 
 
-Export = Callable[[Exported, Path], None]
+def plain(tensor: Tensor) -> Tensor:
+    """One task's tensor as it goes into a file: without the task axis, fp32, on the CPU, contiguous."""
+    return tensor[0].detach().cpu().float().contiguous()
 
 
-@contextmanager
-def written_at_once(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder that takes the place of `path` when the `with` ends well, and vanishes when it does not.
+@dataclass(frozen=True)
+class Format:
+    """One format: who reads it, the adapter kinds that it carries, `write(exported, folder)`.
 
-    Raises FileExistsError if `path` exists and may not be replaced.
+    usage: how to load it, in Markdown for the model card; `write` raises ValueError for settings that do not fit.
     """
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    try:
-        partial.chmod(0o755)
-        yield partial
-        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as former:
-            if path.exists():
-                path.replace(Path(former) / path.name)
-            partial.replace(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+
+    readers: str
+    kinds: Collection[str]
+    write: Callable[[Exported, Path], None]
+    usage: Callable[[Exported], str]

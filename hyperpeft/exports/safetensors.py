@@ -1,12 +1,22 @@
 """Our own format: one safetensors file for any kind, settings in its header."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hyperpeft.exports.base import Exported
 from hyperpeft.weights import save_weights
 
+USAGE = (
+    "```python\nfrom pathlib import Path\n\nfrom hyperpeft.weights import load_weights\n\n"
+    'weights = load_weights(Path("this folder") / "adapter.safetensors")\n```'
+)
+
 
 def write_safetensors(exported: Exported, folder: Path) -> None:
-    """Write `adapter.safetensors`, which `hyperpeft.weights.load_weights` reads, and the card."""
-    save_weights(exported.weights, folder / "adapter.safetensors")
-    (folder / "README.md").write_text(exported.card, encoding="utf-8")
+    """Write `adapter.safetensors`, which `hyperpeft.weights.load_weights` reads."""
+    save_weights(replace(exported.weights, backbone=exported.identity), folder / "adapter.safetensors")
+
+
+def safetensors_usage(exported: Exported) -> str:
+    """How to read it."""
+    return USAGE
