@@ -9,6 +9,7 @@ from hyperpeft.config import ConfigError, build
 from hyperpeft.corpora.base import Corpus
 from hyperpeft.corpora.folder import Folder
 from hyperpeft.corpora.hf_datasets import HfDatasets
+from hyperpeft.corpora.images import Images
 from hyperpeft.corpora.natural_instructions import NaturalInstructions
 from hyperpeft.corpora.procedural import Procedural
 
@@ -18,10 +19,11 @@ CORPORA: Mapping[str, type[Corpus]] = MappingProxyType(
         "natural_instructions": NaturalInstructions,
         "hf_datasets": HfDatasets,
         "procedural": Procedural,
+        "images": Images,
     }
 )
 
-__all__ = ["CORPORA", "Corpus", "Folder", "HfDatasets", "NaturalInstructions", "Procedural", "open_corpora"]
+__all__ = ["CORPORA", "Corpus", "Folder", "HfDatasets", "Images", "NaturalInstructions", "Procedural", "open_corpora"]
 
 
 def open_corpora(settings: Mapping[str, Any], name: str = "corpus") -> list[Corpus]:

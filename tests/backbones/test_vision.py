@@ -1,16 +1,23 @@
+import runpy
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import character_tokenizer, color_episode
+from conftest import awake, character_tokenizer, color_episode
 from families import draw_images, save_family, shown
 from PIL import Image
 from torch.nn import functional
 from transformers import CLIPModel, ViTModel
 
+import hyperpeft
+from hyperpeft.adaptation import FinetuneSettings, finetune
+from hyperpeft.adapters import Lora
 from hyperpeft.backbones import Vision
 from hyperpeft.config import ConfigError
-from hyperpeft.tasks import Episode, TaskError
+from hyperpeft.corpora import Images as ImageFolders
+from hyperpeft.generator import Generator
+from hyperpeft.tasks import Episode, Task, TaskError
+from hyperpeft.weights import AdapterWeights
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +114,51 @@ def test_the_poolings_differ(places: dict[str, Path], episode: Episode) -> None:
     ]
     assert not torch.allclose(found[0], found[1])
     assert not torch.allclose(found[0], found[2])
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    folder = tmp_path_factory.mktemp("digits")
+    runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "write_digits.py"))["write_digits"](folder, 24)
+    return next(task for task in ImageFolders(str(folder)).read() if task.name == "zero_or_one")
+
+
+def shots(task: Task, count: int) -> Episode:
+    """So many support examples a label; the others are the query."""
+    by_label = [[example for example in task.examples if example.output == label] for label in task.labels]
+    support = tuple(example for group in by_label for example in group[:count])
+    query = tuple(example for group in by_label for example in group[count:])
+    return Episode(task.name, task.descriptions, support, query, tuple(task.labels), metric="accuracy")
+
+
+def test_a_brief_fine_tune_on_real_digits_carries_over_to_images_not_shown(
+    places: dict[str, Path], digits: Task
+) -> None:
+    """Class tokens of a random ViT are at chance; 30 steps on eight shots are not."""
+    backbone = Vision(str(places["vit"]), dtype="float32")
+    episode = shots(digits, 8)
+    start = backbone.start(Lora(rank=2, targets=["all-linear"]))
+
+    def accuracy(weights: AdapterWeights) -> float:
+        with backbone.adapted(weights):
+            said = backbone.predict([episode])[0]
+        return sum(label == e.output for label, e in zip(said, episode.query, strict=True)) / len(said)
+
+    tuned = finetune(backbone, start, [episode], FinetuneSettings(steps=30, lr=3e-3))
+    assert accuracy(start) < 0.65
+    assert accuracy(tuned) > 0.8
+
+
+def test_the_same_generate_call_takes_images(
+    places: dict[str, Path], digits: Task, generator_settings: dict[str, dict[str, object]]
+) -> None:
+    settings = {**generator_settings, "backbone": {"kind": "vision", "model": str(places["vit"]), "dtype": "float32"}}
+    episode = shots(digits, 2)
+    adapter = hyperpeft.generate(
+        "Zero or one?",
+        examples=[(example.input, example.output) for example in episode.support],
+        generator=awake(Generator.build(settings)),
+    )
+    assert {*adapter.predict([example.input for example in episode.query[:3]])} <= {"zero", "one"}
+    with pytest.raises(TaskError, match="paths of image files"):
+        adapter.predict(["a picture of a zero"])
