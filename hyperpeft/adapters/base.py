@@ -77,11 +77,13 @@ class AdapterKind(ABC):
 
     Kinds are values: two with equal settings are equal. `kind` is the name in the table ADAPTERS. `effect` names the
     tensors in which the adapter's effect is linear (to first order for `dora`, `prompt` and `prefix`): a factor on
-    them is a factor on the effect, and zeros leave the backbone unchanged.
+    them is a factor on the effect, and zeros leave the backbone unchanged. `product` names those that are multiplied
+    with each other.
     """
 
     kind: ClassVar[str]
     effect: ClassVar[tuple[str, ...]]
+    product: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def choices(self, model_type: str) -> tuple[Choice, ...]:
@@ -123,11 +125,11 @@ class AdapterKind(ABC):
 class Joins(Protocol):
     """A kind whose adapters can be joined along their width into one that does what all of them do, summed."""
 
-    def joined(self, kinds: list[Self], parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def joined(self, kinds: list[Any], parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The tensors of a target of the joined adapter, from those of the parts, `[task ...]` each."""
         ...
 
-    def joined_kind(self, kinds: list[Self]) -> Self:
+    def joined_kind(self, kinds: list[Any]) -> Self:
         """The kind and settings of the joined adapter."""
         ...
 

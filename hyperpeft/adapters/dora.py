@@ -22,6 +22,7 @@ class Dora(AdapterKind):
 
     kind: ClassVar[str] = "dora"
     effect: ClassVar[tuple[str, ...]] = ("B", "magnitude")
+    product: ClassVar[tuple[str, ...]] = ("A", "B")
 
     rank: int = 8
     alpha: float = 16.0

@@ -25,6 +25,7 @@ class Lora(AdapterKind):
 
     kind: ClassVar[str] = "lora"
     effect: ClassVar[tuple[str, ...]] = ("B",)
+    product: ClassVar[tuple[str, ...]] = ("A", "B")
 
     rank: int = 8
     alpha: float = 16.0
@@ -89,7 +90,7 @@ class Lora(AdapterKind):
         return torch.baddbmm(per_task(y, tasks), low, B, alpha=self.scale_for(rank)).reshape(y.shape)
 
     def joined_kind(self, kinds: list["Lora"]) -> "Lora":
-        """Ranks added up; scale 1 at every rank is not expressible, so alpha is the new rank and B holds the scales."""
+        """Ranks added up, alpha = rank: B holds the scales. Raises ValueError for adapters with `ranks` per module."""
         if any(kind.ranks for kind in kinds):
             raise ValueError("LoRA adapters with `ranks` per module cannot be joined: their ranks do not add up alike.")
         rank = sum(kind.rank for kind in kinds)
