@@ -314,9 +314,12 @@ def test_one_novel_family_alone_is_measured() -> None:
         Procedural(novel="seen")
 
 
-def test_without_lists_inputs_are_single() -> None:
-    corpus = Procedural(tasks=300, lists=False)
-    assert not any(parse(name).many for name in corpus.names())
+def test_only_the_types_of_input_that_are_wanted() -> None:
+    corpus = Procedural(tasks=300, inputs=["word", "letter"])
+    assert {parse(name).takes for name in corpus.names()} == {"word", "letter"}
     assert all(" " not in example.input for task in corpus.read() for example in task.examples)
-    with pytest.raises(TaskError, match="without lists"):
-        Procedural(tasks=20_000, lists=False).names()
+    assert {parse(name).takes for name in Procedural(tasks=30, inputs=["numbers"]).names()} == {"numbers"}
+    with pytest.raises(TaskError, match=r"depth 2 with inputs \['letter'\], 20000 are asked for"):
+        Procedural(tasks=20_000, inputs=["letter"]).names()
+    with pytest.raises(TaskError, match="Did you mean 'words'"):
+        Procedural(inputs=["wordss"])

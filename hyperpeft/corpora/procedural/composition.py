@@ -7,7 +7,7 @@ from itertools import product
 from hyperpeft.config import did_you_mean
 from hyperpeft.corpora.procedural.catalogue import PRIMITIVES
 from hyperpeft.corpora.procedural.inputs import LONGEST
-from hyperpeft.corpora.procedural.primitive import Primitive, element, is_list, is_word
+from hyperpeft.corpora.procedural.primitive import PLURALS, Primitive, element, is_list, is_word
 from hyperpeft.tasks import TaskError
 
 JOINT = "__then__"
@@ -30,6 +30,11 @@ class Composition:
     def many(self) -> bool:
         """Whether the input is a list."""
         return is_list(self.steps[0].takes)
+
+    @property
+    def takes(self) -> str:
+        """The type of the input: a type of element, or its plural for a list."""
+        return PLURALS[self.element] if self.many else self.element
 
     def __call__(self, text: str) -> str:
         """The output for an input; empty where a step is undefined or the output is longer than LONGEST."""

@@ -5,10 +5,12 @@ from functools import cached_property
 from itertools import islice
 from random import Random
 
+from hyperpeft.config import did_you_mean
 from hyperpeft.corpora.base import Corpus
 from hyperpeft.corpora.procedural.composition import Composition, parse
 from hyperpeft.corpora.procedural.inputs import SOURCES
 from hyperpeft.corpora.procedural.order import DEEPEST, ordered
+from hyperpeft.corpora.procedural.primitive import PLURALS
 from hyperpeft.corpora.procedural.sieve import FEWEST, Behaviour, Sieve
 from hyperpeft.corpora.procedural.split import NEW_COMPOSITION, NEW_PRIMITIVE, SEEN, family_of, split_of
 from hyperpeft.corpora.procedural.wording import describe
@@ -24,8 +26,8 @@ class Procedural(Corpus):
 
     A name always means the same function; the seed draws examples and wordings. No two tasks do the same, and none
     is trivial. `family` is "seen", "new_composition" or "new_primitive". Inputs and outputs have up to 40 characters.
-    `novel`: the only family of the last two to validate and test on; None for both. `lists`: whether inputs may be
-    lists; without them inputs are single words, numbers and letters.
+    `novel`: the only family of the last two to validate and test on; None for both.
+    `inputs`: types of input to keep ("word", "words", "number", "country", ...); None for all.
     """
 
     def __init__(
@@ -35,14 +37,17 @@ class Procedural(Corpus):
         examples: int = 64,
         depth: int = 2,
         novel: str | None = None,
-        lists: bool = True,
+        inputs: list[str] | None = None,
         splits: str | None = None,
     ) -> None:
-        """Raises TaskError for a depth, a family, or a number of tasks or examples, that there cannot be."""
+        """Raises TaskError for a depth, family, input type, or number of tasks or examples, that there cannot be."""
         if novel not in (None, NEW_COMPOSITION, NEW_PRIMITIVE):
             raise TaskError(f"novel is {novel!r}: it is {NEW_COMPOSITION!r}, {NEW_PRIMITIVE!r} or null for both.")
         if not 1 <= depth <= DEEPEST:
             raise TaskError(f"depth is {depth}: compositions have 1 to {DEEPEST} steps.")
+        for kind in inputs or ():
+            if kind not in (*PLURALS, *PLURALS.values()):
+                raise TaskError(f"inputs: no type {kind!r}. {did_you_mean(kind, (*PLURALS, *PLURALS.values()))}")
         if tasks < 1 or examples < FEWEST:
             raise TaskError(f"tasks is {tasks} and examples {examples}: at least 1 and {FEWEST} are needed.")
         self.tasks = tasks
@@ -50,7 +55,7 @@ class Procedural(Corpus):
         self.examples = examples
         self.depth = depth
         self.novel = novel
-        self.lists = lists
+        self.inputs = inputs
         self._splits = splits
 
     @cached_property
@@ -88,15 +93,17 @@ class Procedural(Corpus):
 
     @cached_property
     def _chosen(self) -> list[Composition]:
-        wanted = (composition for composition in ordered(self.depth, self.seed) if self.lists or not composition.many)
-        chosen = list(islice(_distinct(wanted), self.tasks))
+        chosen = list(islice(_distinct(filter(self._wanted, ordered(self.depth, self.seed))), self.tasks))
         if len(chosen) < self.tasks:
             raise TaskError(
                 f"there are {len(chosen)} procedural tasks of depth {self.depth}"
-                f"{'' if self.lists else ' without lists'}, {self.tasks} are asked for. "
+                f"{f' with inputs {self.inputs}' if self.inputs else ''}, {self.tasks} are asked for. "
                 f"Ask for fewer or raise depth (up to {DEEPEST})."
             )
         return chosen
+
+    def _wanted(self, composition: Composition) -> bool:
+        return self.inputs is None or composition.takes in self.inputs
 
     def _task(self, composition: Composition) -> Task:
         name = composition.name
