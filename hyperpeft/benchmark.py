@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hyperpeft.adaptation import FinetuneSettings
 from hyperpeft.backbones import Backbone
@@ -17,6 +15,7 @@ from hyperpeft.baselines import Adaptation, Answers, Method
 from hyperpeft.cost import Meter, flops
 from hyperpeft.episodes import draw_episode
 from hyperpeft.metrics import METRICS
+from hyperpeft.progress import followed
 from hyperpeft.tasks import Episode, Example, Task, TaskError
 
 log = logging.getLogger(__name__)
@@ -39,9 +38,10 @@ class Record:
     """One cell: a method on a task's query after so many fine-tune steps, and what adapting took.
 
     score: of the metric, in [0, 1]. loss: mean negative log probability of the right label, confidence: mean
-    probability of the chosen one; None for free text. Costs are of adapting (proposing and fine-tuning, not of
-    answering), shared evenly among the tasks adapted together; flops are those that torch does. peak_bytes is the
-    group's. parameters: trainable ones a task.
+    probability of the chosen one; None for free text. bins: (bin, answers, sum of confidences, right ones) for each
+    used tenth of the confidences, from which calibration is computed. Costs are of adapting (proposing and fine-tuning,
+    not of answering), shared evenly among the tasks adapted together; flops are those that torch does, counted on one
+    group of tasks for each method and number of shots. peak_bytes is the group's. parameters: trainable ones a task.
     """
 
     method: str
@@ -59,6 +59,7 @@ class Record:
     peak_bytes: int | None
     joules: float | None
     parameters: int
+    bins: Sequence[Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ class Cell:
     shots: int
     seed: int
 
+    def __str__(self) -> str:
+        return f"{self.method.name}, {self.shots} shots, seed {self.seed}"
+
     def keys(self, steps: Sequence[int]) -> set[tuple[Any, ...]]:
         """(method, task, shots, steps, seed) of its records."""
         counts = self.steps(steps)
@@ -101,6 +105,14 @@ class Cell:
     def steps(self, steps: Sequence[int]) -> list[int]:
         """The steps that make sense: 0 alone without support or for a method that is not fine-tuned."""
         return sorted({*steps, 0}) if self.method.trainable and self.shots else [0]
+
+    def work(self, steps: Sequence[int]) -> int:
+        """How many texts pass through the backbone, three for one with gradients; proposing the start not counted."""
+        counts = self.steps(steps)
+        shown = sum(len(e.support) + len(e.labels) for e in self.episodes)
+        asked = sum(len(e.query) for e in self.episodes)
+        a_step = sum(min(len(e.support), FinetuneSettings.rows) + len(e.labels) for e in self.episodes)
+        return len(counts) * (shown + asked) + 3 * max(counts) * a_step
 
 
 def run_benchmark(
@@ -116,22 +128,19 @@ def run_benchmark(
 
     All methods see the same support and query; fine-tuning, prediction and scoring are one code. `lrs`: step size of
     the fine-tune by method name (1e-3 otherwise). Tasks with too few examples for a number of shots are left out for
-    all methods, with a warning that counts them. An interrupted run loses the running cell.
+    all methods (`too_few` says which), with a warning that counts them. An interrupted run loses the running cell.
     """
     records = read_records(file) if file and file.exists() else []
     done = {(r.method, r.task, r.shots, r.steps, r.seed) for r in records}
-    cells = [cell for cell in _cells(methods, tasks, settings) if not cell.keys(settings.steps) <= done]
+    cells = [cell for cell in cells_of(methods, tasks, settings) if not cell.keys(settings.steps) <= done]
     counted: dict[tuple[Any, ...], int] = {}
-    with _progress() as progress:
-        bar = progress.add_task("measuring", total=len(cells))
-        for cell in cells:
-            progress.update(bar, description=f"{cell.method.name}, {cell.shots} shots, seed {cell.seed}")
-            lr = (lrs or {}).get(cell.method.name, 1e-3)
-            new = [r for r in _measure(cell, backbone, settings.steps, lr, counted) if _key(r) not in done]
-            records += new
-            if file:
-                _append(new, file)
-            progress.advance(bar)
+    steps = settings.steps
+    for cell in followed(cells, lambda cell: cell.work(steps), str, name="measuring"):
+        lr = (lrs or {}).get(cell.method.name, 1e-3)
+        new = [r for r in _measure(cell, backbone, steps, lr, counted) if _key(r) not in done]
+        records += new
+        if file:
+            _append(new, file)
     return records
 
 
@@ -159,15 +168,16 @@ def _append(records: Sequence[Record], file: Path) -> None:
         stream.write("".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
-
-
-def _cells(methods: Sequence[Method], tasks: Sequence[Task], settings: EvaluationSettings) -> Iterator[Cell]:
+def cells_of(methods: Sequence[Method], tasks: Sequence[Task], settings: EvaluationSettings) -> Iterator[Cell]:
+    """Every cell of a benchmark, those of all methods on the same draws beside each other."""
+    few = too_few(tasks, settings)
     for shots in settings.shots:
+        if few[shots]:
+            message = "%d tasks have too few examples for %d shots and are left out: %s"
+            log.warning(message, len(few[shots]), shots, few[shots])
+        kept = [task for task in _in_order(tasks) if task.name not in few[shots]]
         for seed in settings.seeds:
-            episodes = _episodes(tasks, shots, seed, settings.queries)
+            episodes = [draw_episode(task, shots=shots, queries=settings.queries, seed=seed) for task in kept]
             for method in methods:
                 if method.needs_support and not shots:
                     continue
@@ -175,22 +185,30 @@ def _cells(methods: Sequence[Method], tasks: Sequence[Task], settings: Evaluatio
                     yield Cell(method, group, shots, seed)
 
 
+def too_few(tasks: Sequence[Task], settings: EvaluationSettings) -> dict[int, list[str]]:
+    """For each number of shots the tasks that have too few examples for it (with any of the seeds): never measured."""
+    return {
+        shots: [task.name for task in _in_order(tasks) if _lacks(task, shots, settings)] for shots in settings.shots
+    }
+
+
+def _lacks(task: Task, shots: int, settings: EvaluationSettings) -> bool:
+    try:
+        for seed in settings.seeds:
+            draw_episode(task, shots=shots, queries=settings.queries, seed=seed)
+    except TaskError:
+        return True
+    return False
+
+
+def _in_order(tasks: Sequence[Task]) -> list[Task]:
+    return sorted(tasks, key=lambda task: (task.family, task.name))
+
+
 def groups(episodes: Sequence[Episode], size: int = GROUP) -> list[list[Episode]]:
     """Parts of nearly equal size, at most `size`, each spread over the whole list and so over families."""
     count = -(-len(episodes) // size)
     return [list(episodes[first::count]) for first in range(count)]
-
-
-def _episodes(tasks: Sequence[Task], shots: int, seed: int, queries: int) -> list[Episode]:
-    drawn, skipped = [], []
-    for task in sorted(tasks, key=lambda task: (task.family, task.name)):
-        try:
-            drawn.append(draw_episode(task, shots=shots, queries=queries, seed=seed))
-        except TaskError:
-            skipped.append(task.name)
-    if skipped:
-        log.warning("%d tasks have too few examples for %d shots and are left out: %s", len(skipped), shots, skipped)
-    return drawn
 
 
 def _measure(
@@ -232,7 +250,6 @@ def _blank(episode: Episode) -> Episode:
 def _records(cell: Cell, adaptation: Adaptation, steps: int, cost: Cost) -> Iterator[Record]:
     for episode, answers in zip(cell.episodes, adaptation.answers(), strict=True):
         expected = [example.output for example in episode.query]
-        loss, confidence = _likelihood(episode, answers)
         yield Record(
             method=cell.method.name,
             task=episode.task,
@@ -241,17 +258,31 @@ def _records(cell: Cell, adaptation: Adaptation, steps: int, cost: Cost) -> Iter
             seed=cell.seed,
             metric=episode.metric,
             score=METRICS[episode.metric](answers.texts, expected),
-            loss=loss,
-            confidence=confidence,
             parameters=adaptation.parameters,
+            **_likelihood(episode, answers),
             **asdict(cost),
         )
 
 
-def _likelihood(episode: Episode, answers: Answers) -> tuple[float | None, float | None]:
+def _likelihood(episode: Episode, answers: Answers) -> dict[str, Any]:
+    """loss, confidence and bins of a record."""
     if answers.probabilities is None:
-        return None, None
+        return {"loss": None, "confidence": None, "bins": None}
     right = torch.tensor([episode.labels.index(example.output) for example in episode.query])
     probabilities = answers.probabilities.detach().cpu().double().clamp(min=1e-12)
-    chosen = probabilities[torch.arange(len(right)), right]
-    return float(-chosen.log().mean()), float(probabilities.max(dim=1).values.mean())
+    loss = -probabilities[torch.arange(len(right)), right].log().mean()
+    confidences, chosen = probabilities.max(dim=1)
+    bins = _bins(confidences.tolist(), (chosen == right).tolist())
+    return {"loss": float(loss), "confidence": float(confidences.mean()), "bins": bins}
+
+
+def _bins(confidences: Sequence[float], right: Sequence[bool]) -> list[list[float]]:
+    """Ten bins of equal width. Guo et al. 2017, arXiv:1706.04599."""
+    found: dict[int, list[float]] = {}
+    for confidence, is_right in zip(confidences, right, strict=True):
+        place = min(9, int(10 * confidence))
+        row = found.setdefault(place, [place, 0, 0.0, 0])
+        row[1] += 1
+        row[2] += confidence
+        row[3] += is_right
+    return [found[place] for place in sorted(found)]

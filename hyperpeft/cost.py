@@ -9,7 +9,7 @@ from types import TracebackType
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
+RAPL = Path("/sys/class/powercap/intel-rapl:0")
 PROCESS = Path("/proc/self")
 
 
@@ -43,7 +43,7 @@ class Meter:
         self.cpu_seconds = time.process_time() - self._cpu
         peak, energy = _peak(), _energy()
         self.peak_bytes = max(0, peak - self._memory) if peak is not None and self._memory is not None else None
-        self.joules = (energy - self._energy) / 1e6 if energy is not None and self._energy is not None else None
+        self.joules = _joules(self._energy, energy)
 
 
 def flops(work: Callable[[], object]) -> int:
@@ -76,8 +76,22 @@ def _peak() -> int | None:
 
 
 def _energy() -> int | None:
-    """Micro-joules of the processor package so far; wraps around after hours, which a short measurement ignores."""
+    """Micro-joules of the processor package so far."""
+    return _number(RAPL / "energy_uj")
+
+
+def _joules(before: int | None, after: int | None) -> float | None:
+    """The meter begins again at zero when it is full: after less than an hour of full load."""
+    if before is None or after is None:
+        return None
+    full = _number(RAPL / "max_energy_range_uj")
+    if after < before and full is None:
+        return None
+    return (after - before + (full or 0) * (after < before)) / 1e6
+
+
+def _number(file: Path) -> int | None:
     try:
-        return int(RAPL.read_text())
+        return int(file.read_text())
     except (OSError, ValueError):
         return None

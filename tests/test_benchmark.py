@@ -1,24 +1,23 @@
-"""The benchmark: every method on the same draws, scored alike; and the intervals of its report."""
+"""The benchmark: every method on the same draws, scored alike, recorded as it goes."""
 
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import noise
-from scipy.stats import bootstrap, sem
+from sklearn.metrics import log_loss
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
 from hyperpeft.adapters import Lora
 from hyperpeft.backbones import Backbone, Encoder
-from hyperpeft.baselines import Method, Scratch, ZeroShot
-from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
+from hyperpeft.baselines import Method, Scratch, Start, ZeroShot
+from hyperpeft.benchmark import EvaluationSettings, Record, cells_of, read_records, run_benchmark, too_few
 from hyperpeft.episodes import draw_episode
-from hyperpeft.report import by_task, difference, interval, score_table
 from hyperpeft.tasks import Episode, Example, Task
-from hyperpeft.weights import AdapterWeights
 
 LORA = Lora(rank=2)
 SETTINGS = EvaluationSettings(shots=[0, 2], steps=[0, 3], seeds=[0, 1], queries=6)
@@ -38,15 +37,27 @@ TASKS = [make_task(name) for name in ("beta", "alpha", "gamma")]
 class Watched(Method):
     """A method that remembers what it was asked."""
 
-    def __init__(self, name: str, *, trainable: bool = True, lr: float = 1e-3):
+    def __init__(self, name: str, *, trainable: bool = True, needs_support: bool = False):
         self.name = name
         self.trainable = trainable
-        self.lr = lr
+        self.needs_support = needs_support
         self.asked: list[list[Episode]] = []
+        self.settings: list[FinetuneSettings] = []
 
-    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> AdapterWeights:
+    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
         self.asked.append(list(episodes))
-        return backbone.start(LORA, tasks=len(episodes))
+        return WatchedStart(backbone, backbone.start(LORA, tasks=len(episodes)), episodes, self.settings)
+
+
+@dataclass(frozen=True)
+class WatchedStart(Start):
+    """A start that remembers how it was fine-tuned."""
+
+    used: list[FinetuneSettings]
+
+    def trained(self, steps: Sequence[int], settings: FinetuneSettings) -> Iterator[Start]:
+        self.used.append(settings)
+        yield from super().trained(steps, settings)
 
 
 def cells(records: Sequence[Record]) -> list[tuple[Any, ...]]:
@@ -69,30 +80,50 @@ def test_one_record_a_cell(encoder: Encoder) -> None:
     assert all(0 <= record.score <= 1 and record.seconds > 0 for record in records)
 
 
-def test_all_methods_see_the_same_draws_and_seeds_differ(encoder: Encoder) -> None:
+def test_a_method_that_needs_support_has_no_cells_without(encoder: Encoder) -> None:
+    records = run_benchmark([Watched("shown", needs_support=True)], TASKS, encoder, replace(SETTINGS, seeds=[0]))
+    assert {record.shots for record in records} == {2}
+
+
+def test_all_methods_see_the_same_draws_without_their_answers_and_seeds_differ(encoder: Encoder) -> None:
     one, two = Watched("one"), Watched("two")
     run_benchmark([one, two], TASKS, encoder, SETTINGS)
     assert one.asked == two.asked
-    assert len(one.asked) == 4
+    drawn = {episodes[0].query for episodes in one.asked}
+    assert len(drawn) == 4
     for episodes in one.asked:
         assert [episode.task for episode in episodes] == ["alpha", "beta", "gamma"]
-    drawn = [episodes[0].query for episodes in one.asked]
-    assert len(set(drawn)) == 4
-    assert all(len(query) == 6 for query in drawn)
+        for episode in episodes:
+            assert len(episode.query) == 6
+            assert {example.output for example in episode.query} == {""}
+            assert not {example.input for example in episode.query} & {example.input for example in episode.support}
 
 
 def test_a_score_is_the_metric_of_the_predictions_after_the_fine_tune(encoder: Encoder) -> None:
     tasks = [make_task("alpha"), make_task("beta", metric="macro_f1")]
-    records = run_benchmark([Scratch(LORA)], tasks, encoder, replace(SETTINGS, steps=[5], shots=[2], seeds=[1]))
+    settings = replace(SETTINGS, steps=[5], shots=[2], seeds=[1])
+    records = run_benchmark([Scratch(LORA)], tasks, encoder, settings, lrs={"from scratch": 3e-3})
+    records = [record for record in records if record.steps == 5]
     episodes = [draw_episode(task, shots=2, queries=6, seed=1) for task in tasks]
-    start = encoder.start(LORA, tasks=2)
-    tuned = finetune(encoder, start, episodes, FinetuneSettings(steps=5, lr=Scratch.lr, seed=1))
+    tuned = finetune(encoder, encoder.start(LORA, tasks=2), episodes, FinetuneSettings(steps=5, lr=3e-3, seed=1))
     with encoder.adapted(tuned):
-        predicted = encoder.predict(episodes)
-    right = [p == q.output for p, q in zip(predicted[0], episodes[0].query, strict=True)]
+        probabilities = encoder.probabilities(episodes)[0].double()
+    labels = episodes[0].labels
+    outputs = [example.output for example in episodes[0].query]
+    right = [labels[place] == output for place, output in zip(probabilities.argmax(1), outputs, strict=True)]
+    first = records[0]
     assert [record.metric for record in records] == ["accuracy", "macro_f1"]
-    assert records[0].score == pytest.approx(sum(right) / 6)
+    assert first.score == pytest.approx(sum(right) / 6)
     assert 0 < sum(right) < 6
+    expected = [labels.index(output) for output in outputs]
+    probabilities /= probabilities.sum(1, keepdim=True)  # scikit-learn is stricter than fp32
+    assert first.loss == pytest.approx(log_loss(expected, probabilities.numpy(), labels=range(len(labels))), rel=1e-5)
+    assert first.confidence == pytest.approx(float(probabilities.max(1).values.mean()), rel=1e-6)
+    assert first.bins is not None
+    assert sum(row[1] for row in first.bins) == 6
+    assert sum(row[2] for row in first.bins) == pytest.approx(6 * first.confidence)
+    assert sum(row[3] for row in first.bins) == sum(right)
+    assert all(row[0] / 10 <= row[2] / row[1] <= (row[0] + 1) / 10 for row in first.bins)
 
 
 class Noisy(Method):
@@ -100,32 +131,100 @@ class Noisy(Method):
 
     name = "noisy"
 
-    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> AdapterWeights:
-        return noise(backbone.start(LORA, tasks=len(episodes)), 0, 1.0)
+    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
+        return Start(backbone, noise(backbone.start(LORA, tasks=len(episodes)), 0, 1.0), episodes)
 
 
 def test_groups_of_tasks_do_not_matter(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     def scores() -> dict[tuple[Any, ...], float]:
-        records = run_benchmark([Noisy()], TASKS, encoder, SETTINGS)
+        records = run_benchmark([Scratch(LORA)], TASKS, encoder, SETTINGS, lrs={"from scratch": 1e-2})
         return dict(zip(cells(records), [record.score for record in records], strict=True))
 
     together = scores()
-    monkeypatch.setattr("hyperpeft.benchmark.GROUP", 1)
+    monkeypatch.setattr("hyperpeft.benchmark.groups", lambda episodes: [[episode] for episode in episodes])
     assert scores() == together
 
 
-def test_the_methods_own_step_size_is_used(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    used: list[FinetuneSettings] = []
+def test_each_method_has_its_own_step_size(encoder: Encoder) -> None:
+    fast, slow = Watched("fast"), Watched("slow")
+    run_benchmark([fast, slow], TASKS, encoder, SETTINGS, lrs={"fast": 0.5})
+    for method, lr in ((fast, 0.5), (slow, 1e-3)):
+        assert {(used.lr, used.seed) for used in method.settings} == {(lr, 0), (lr, 1)}
 
-    def spy(backbone: Any, weights: AdapterWeights, episodes: Any, settings: FinetuneSettings) -> AdapterWeights:
-        used.append(settings)
-        return weights
 
-    monkeypatch.setattr("hyperpeft.benchmark.finetune", spy)
-    run_benchmark([Watched("fast", lr=0.5), Watched("slow", lr=0.1)], TASKS, encoder, SETTINGS)
-    assert [(settings.lr, settings.steps, settings.seed) for settings in used] == [
-        (0.5, 3, 0), (0.1, 3, 0), (0.5, 3, 1), (0.1, 3, 1)
-    ]  # fmt: skip
+# ---- the file
+
+
+def test_records_read_back_as_they_were(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "records.jsonl"
+    records = run_benchmark([Scratch(LORA)], TASKS, encoder, SETTINGS, file=file)
+    assert read_records(file) == records
+    assert len(file.read_text().splitlines()) == len(records)
+
+
+class Crashing(Watched):
+    """Fails when it is asked for the third time."""
+
+    def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
+        if len(self.asked) == 2:
+            raise KeyboardInterrupt
+        return super().adapt(backbone, episodes)
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_a_whole_one(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    methods = [Scratch(LORA), Crashing("fragile")]
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(methods, TASKS, encoder, SETTINGS, file=file)
+    before = file.read_text()
+    with file.open("a") as stream:
+        stream.write(before.splitlines()[0][:40])  # a line cut short
+    again = Watched("fragile")
+    records = run_benchmark([Scratch(LORA), again], TASKS, encoder, SETTINGS, file=file)
+    whole = run_benchmark([Scratch(LORA), Watched("fragile")], TASKS, encoder, SETTINGS)
+    assert sorted((cell, r.score) for cell, r in zip(cells(records), records, strict=True)) == sorted(
+        (cell, r.score) for cell, r in zip(cells(whole), whole, strict=True)
+    )
+    assert file.read_text().startswith(before)
+    measured_before = {json.loads(line)["method"] for line in before.splitlines()}
+    assert measured_before == {"from scratch", "fragile"}
+
+
+def test_a_new_method_runs_alone(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    old = Watched("old")
+    run_benchmark([old], TASKS, encoder, SETTINGS, file=file)
+    asked = len(old.asked)
+    records = run_benchmark([old, Watched("new")], TASKS, encoder, SETTINGS, file=file)
+    assert len(old.asked) == asked
+    assert {record.method for record in records} == {"old", "new"}
+
+
+def test_a_file_of_other_records_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_text('{"method": "a", "colour": "blue"}\n')
+    with pytest.raises(ValueError, match="other records than this version writes"):
+        read_records(file)
+
+
+# ---- cost
+
+
+def test_costs_add_up_along_the_fine_tune(encoder: Encoder) -> None:
+    settings = EvaluationSettings(shots=[2], steps=[0, 2, 6], seeds=[0], queries=6)
+    records = {r.steps: r for r in run_benchmark([Noisy()], TASKS, encoder, settings) if r.task == "alpha"}
+    assert records[0].seconds < records[2].seconds < records[6].seconds
+    assert records[6].flops - records[0].flops == 3 * (records[2].flops - records[0].flops) > 0
+    assert {record.parameters for record in records.values()} == {encoder.start(LORA).count}
+
+
+def test_work_counts_texts(encoder: Encoder) -> None:
+    (cell,) = cells_of([Scratch(LORA)], TASKS, EvaluationSettings([2], [0, 5], [0], queries=6))
+    texts = 3 * (4 + 2)  # support and labels
+    assert cell.work([0, 5]) == 2 * (texts + 3 * 6) + 3 * 5 * texts
+
+
+# ---- tasks too small
 
 
 def test_tasks_too_small_are_left_out_for_all_with_a_counted_warning(
@@ -140,6 +239,7 @@ def test_tasks_too_small_are_left_out_for_all_with_a_counted_warning(
             assert sorted(r.task for r in records if (r.method, r.shots) == (method.name, shots)) == names
     assert "1 tasks have too few examples for 1 shots and are left out: ['tiny']" in caplog.text
     assert "2 tasks have too few examples for 3 shots and are left out: ['small', 'tiny']" in caplog.text
+    assert too_few(tasks, replace(SETTINGS, shots=[1, 3])) == {1: ["tiny"], 3: ["small", "tiny"]}
 
 
 def test_shots_that_no_task_has_give_no_records(encoder: Encoder, caplog: pytest.LogCaptureFixture) -> None:
@@ -147,82 +247,3 @@ def test_shots_that_no_task_has_give_no_records(encoder: Encoder, caplog: pytest
     records = run_benchmark([Scratch(LORA)], TASKS, encoder, settings)
     assert {record.shots for record in records} == {2}
     assert "3 tasks have too few examples for 100 shots" in caplog.text
-
-
-# ---- report
-
-
-def record(method: str, task: str, score: float, seed: int = 0, shots: int = 4, steps: int = 0) -> Record:
-    return Record(method, task, shots, steps, seed, "accuracy", score, 0.1)
-
-
-def test_seeds_are_averaged_within_a_task() -> None:
-    records = [
-        record("a", "t", 0.2, seed=0),
-        record("a", "t", 0.6, seed=1),
-        record("a", "u", 1.0),
-        record("b", "t", 0.0),
-    ]
-    records.append(record("a", "t", 0.9, steps=20))
-    assert by_task(records, "a", (4, 0)) == {"t": pytest.approx(0.4), "u": 1.0}
-
-
-def test_an_interval_is_scipys_percentile_bootstrap_and_near_the_normal_one() -> None:
-    values = np.random.default_rng(1).normal(0.6, 0.1, 300)
-    found = interval(values.tolist())
-    expected = bootstrap(
-        (values,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
-    assert found.mean == pytest.approx(values.mean())
-    half = 1.96 * sem(values)
-    assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.15 * half)
-    assert interval(values.tolist()) == found
-
-
-@pytest.mark.parametrize("values", [[0.5], [0.25, 0.25, 0.25]])
-def test_one_task_or_equal_tasks_have_a_point_interval(values: list[float]) -> None:
-    assert interval(values) == interval([values[0]])
-    assert interval(values).low == interval(values).high == values[0]
-
-
-def test_an_interval_reads_as_percent() -> None:
-    assert str(interval([0.5, 0.5])) == "50.0 [50.0, 50.0]"
-
-
-def test_a_paired_difference_is_ours_less_the_reference_over_common_tasks() -> None:
-    ours = [record("ours", task, score) for task, score in (("t", 0.9), ("u", 0.6), ("v", 0.1))]
-    theirs = [record("theirs", task, score) for task, score in (("t", 0.5), ("u", 0.4), ("w", 1.0))]
-    found = difference(ours + theirs, "ours", "theirs", (4, 0))
-    assert found is not None
-    assert found.mean == pytest.approx(0.3)
-    assert (found.low, found.high) == (pytest.approx(0.2), pytest.approx(0.4))
-    turned = difference(ours + theirs, "theirs", "ours", (4, 0))
-    assert turned is not None
-    assert turned.mean == pytest.approx(-0.3)
-    assert difference(ours + theirs, "ours", "theirs", (4, 20)) is None
-
-
-def test_pairing_takes_the_spread_of_tasks_out() -> None:
-    scores = np.random.default_rng(0).uniform(0, 0.9, 30)
-    records = [record("low", str(n), score) for n, score in enumerate(scores)]
-    records += [record("high", str(n), score + 0.05) for n, score in enumerate(scores)]
-    found = difference(records, "high", "low", (4, 0))
-    assert found is not None
-    assert found.low == pytest.approx(0.05)
-    assert interval(scores.tolist()).high - interval(scores.tolist()).low > 0.1
-
-
-def test_the_table_has_a_row_a_method_and_a_dash_where_nothing_was_measured() -> None:
-    records = [record("a", "t", 0.5), record("b", "t", 0.75), record("b", "t", 1.0, steps=20)]
-    table = score_table(records, title="Title", reference="a")
-    cells_ = [list(column.cells) for column in table.columns]
-    assert [column.header for column in table.columns] == ["method", "4 shots, 0 steps", "4 shots, 20 steps"]
-    assert cells_ == [
-        ["a", "b"],
-        ["50.0 [50.0, 50.0]", "75.0 [75.0, 75.0]\nd 25.0 [25.0, 25.0]"],
-        ["-", "100.0 [100.0, 100.0]"],
-    ]
-    assert "1 tasks x 1 seeds" in str(table.caption)
-    assert "'a'" in str(table.caption)

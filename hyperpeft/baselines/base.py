@@ -79,11 +79,13 @@ class Method(ABC):
     """Proposes how to do episodes; the benchmark fine-tunes, asks and scores all methods alike.
 
     trainable: whether fine-tune steps make sense after it. needs_support: there is no such method without examples.
+    requires: packages that it imports and that a plain install does not have.
     """
 
     name: str
     trainable: bool = True
     needs_support: bool = False
+    requires: tuple[str, ...] = ()
 
     @abstractmethod
     def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Adaptation:

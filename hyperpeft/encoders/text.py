@@ -3,7 +3,8 @@
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -29,11 +30,26 @@ class TextEncoder:
         self.d_text: int = self.encoder.model.config.hidden_size
         self._known: dict[str, Tensor] = {}
         self._store = _Store(_cache_file(self.encoder.identity, max_tokens, cache))
+        self._keeps = True
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """`[text d_text]` on the CPU."""
-        self._load([text for text in dict.fromkeys(texts) if text not in self._known])
-        return torch.stack([self._known[text] for text in texts]) if texts else torch.zeros(0, self.d_text)
+        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
+        found: Mapping[str, Tensor] = self._known
+        if self._keeps:
+            self._load(unknown)
+        else:
+            found = ChainMap({text: self._embed(text) for text in unknown}, self._known)
+        return torch.stack([found[text] for text in texts]) if texts else torch.zeros(0, self.d_text)
+
+    @contextmanager
+    def uncached(self) -> Iterator[None]:
+        """Compute texts that are not known yet each time they come, and keep none: to measure what new tasks cost."""
+        self._keeps = False
+        try:
+            yield
+        finally:
+            self._keeps = True
 
     def _load(self, texts: Sequence[str]) -> None:
         self._known.update(self._store.read(texts))
