@@ -6,9 +6,8 @@ module gets a copy of its config with our name in it; everything else in the mod
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -58,11 +57,22 @@ def replaced(module: Any, forward: Callable[..., Any], make: Callable[[Attention
 def attend(call: Call, function: Callable[..., Result]) -> Any:
     """The call, with `function(original, module, query, key, value, mask, **kwargs)` for its attention function."""
     forward = inspect.unwrap(call.own.__func__)  # type: ignore[attr-defined]
-    with replaced(call.module, forward, lambda original: partial(function, original)):
+    # transformers' sdpa attention computes without a soft cap, whatever the module says
+    unheard = {"softcap": None} if call.module.config._attn_implementation == "sdpa" else {}
+
+    def make(original: Attention) -> Attention:
+        def heard(*args: Any, **settings: Any) -> Result:
+            return function(original, *args, **{**settings, **unheard})
+
+        return heard
+
+    with replaced(call.module, forward, make):
         return call.run()
 
 
-def mixed(plain: Tensor, weight: Tensor, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+def mixed(
+    plain: Tensor, weight: Tensor, query: Tensor, key: Tensor, value: Tensor, settings: Mapping[str, Any]
+) -> Tensor:
     """plain + r * (extra - plain), `[row token head d]`: attention to extra keys, mixed into the plain attention.
 
     r = g E / (T + |g| E) with T and E the sums of exp(score) over the text's and the extra keys: g = 1 is one softmax
@@ -70,7 +80,7 @@ def mixed(plain: Tensor, weight: Tensor, query: Tensor, key: Tensor, value: Tens
     `weight`: g and log T as from `text_weight`, `[row head token]` each, stacked. Keys and values `[row kv n d]`.
     """
     gate, log_text = weight
-    scores = _scores(query, key, scaling)
+    scores = _scores(query, key, settings)
     extra = torch.einsum("bkgtn,bknd->bkgtd", scores.softmax(-1).to(value.dtype), value)
     log_ratio = rearrange(scores.logsumexp(-1), "b k g t -> b (k g) t") - log_text
     share = gate / (torch.exp(-log_ratio.clamp(max=20.0)) + gate.abs())
@@ -83,14 +93,14 @@ def text_weight(
 ) -> Tensor:
     """The gate `[row]` and log of the sum of exp(score) over the frozen keys, `[2 row head token]`.
 
-    Raises ValueError for scores that are changed in a way unknown here (soft caps, position biases, sinks).
+    Raises ValueError for scores that are changed in a way unknown here (position biases, sinks).
     """
-    for name in ("softcap", "position_bias", "s_aux"):
+    for name in ("position_bias", "s_aux"):
         if settings.get(name) is not None:
             raise ValueError(
                 f"the attention of {type(module).__name__} uses {name!r}: prompt and prefix cannot mix in."
             )
-    scores = rearrange(_scores(query, key, settings["scaling"]), "b k g t n -> b (k g) t n")
+    scores = rearrange(_scores(query, key, settings), "b k g t n -> b (k g) t n")
     tokens, keys = scores.shape[-2:]
     causal = settings.get("is_causal")
     if mask is not None:
@@ -103,10 +113,12 @@ def text_weight(
     return torch.stack([rearrange(gate.float(), "row -> row 1 1").expand_as(log_text), log_text])
 
 
-def _scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:
+def _scores(query: Tensor, key: Tensor, settings: Mapping[str, Any]) -> Tensor:
     """`[row kv group token n]` in fp32: queries of each group share a head of keys."""
     grouped = rearrange(query, "b (k g) t d -> b k g t d", k=key.shape[1])
-    return torch.einsum("bkgtd,bknd->bkgtn", grouped, key).float() * scaling
+    scores = torch.einsum("bkgtd,bknd->bkgtn", grouped, key).float() * settings["scaling"]
+    cap = settings.get("softcap")
+    return scores if cap is None else cap * torch.tanh(scores / cap)
 
 
 def heads(x: Tensor, rows: int, d_head: int) -> Tensor:

@@ -17,13 +17,16 @@ from hyperpeft.adapters.base import AdapterKind, Call, Choice, Shapes, Target, o
 from hyperpeft.config import ConfigError
 
 FEEDFORWARD = tuple(sorted({name for names in PEFT_FEEDFORWARD.values() for name in names}))
-MORE_TARGETS = {
-    "distilbert": ["k_lin", "v_lin", "lin2"],
-    "gemma3": ["q_proj", "v_proj", "down_proj"],
-    "modernbert": ["Wqkv", "mlp.Wo"],
-    "phi3": ["qkv_proj", "down_proj"],
+# of model types that PEFT's table lacks, or for which it names modules that transformers 5 no longer has
+OWN_TARGETS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("clip", "clip_vision_model", "dinov2", "vit", "m2m_100", "mbart"), ("k_proj", "v_proj", "fc2")),
+    **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe"), ("k_proj", "v_proj")),
+    "distilbert": ("k_lin", "v_lin", "lin2"),
+    "modernbert": ("Wqkv", "mlp.Wo"),
+    "mpnet": ("k", "v", "output.dense"),
+    "phi3": ("qkv_proj", "down_proj"),
 }
-MORE_FEEDFORWARD = ("lin2", "mlp.Wo")
+OWN_FEEDFORWARD = ("lin2", "mlp.Wo")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Ia3(AdapterKind):
     """(1 + l_out) * y at keys and values, frozen(( 1 + l_in) * x) at feed-forward outputs; both zero at the start.
 
     PEFT stores 1 + l. d_out parameters a target, d_in at a feed-forward one.
-    `targets`: ends of module paths; None takes PEFT's choice for the model type. `feedforward`: those of them that
+    `targets`: ends of module paths; None takes PEFT's choice for the model type,
+    keys and values alone for mixtures of experts. `feedforward`: those of them that
     are scaled at their input; None takes the names that PEFT knows as feed-forward outputs.
     """
 
@@ -49,7 +53,7 @@ class Ia3(AdapterKind):
 
     def choices(self, model_type: str) -> tuple[Choice, ...]:
         """As given, else PEFT's for the model type."""
-        names = self.targets or PEFT_TARGETS.get(model_type) or MORE_TARGETS.get(model_type)
+        names = self.targets or OWN_TARGETS.get(model_type) or PEFT_TARGETS.get(model_type)
         if not names:
             raise ConfigError(
                 f"adapter.targets: kind 'ia3' has no default for model type {model_type!r}. Name the projections of "
@@ -58,7 +62,7 @@ class Ia3(AdapterKind):
         return (Choice("linear", tuple(names)),)
 
     def _at_input(self, target: Target) -> bool:
-        names = (*FEEDFORWARD, *MORE_FEEDFORWARD) if self.feedforward is None else self.feedforward
+        names = (*FEEDFORWARD, *OWN_FEEDFORWARD) if self.feedforward is None else self.feedforward
         return any(target.ends_in(name) for name in names)
 
     def shapes(self, target: Target) -> Shapes:

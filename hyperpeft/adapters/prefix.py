@@ -76,4 +76,4 @@ def _attention(
     K, V = (heads(weights[name].to(query.dtype), rows, d_head) for name in ("K", "V"))
     gate = gates(weights["gate"], rows) if "gate" in weights else query.new_ones(rows)
     weight = text_weight(gate, module, query, key, mask, **settings)
-    return mixed(plain, weight, query, K, V, settings["scaling"]), probabilities
+    return mixed(plain, weight, query, K, V, settings), probabilities

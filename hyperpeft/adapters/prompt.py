@@ -62,7 +62,7 @@ class Prompt(AdapterKind):
         arguments = _arguments(call)
         cache = arguments.get("past_key_values")
         if cache is not None and cache.get_seq_length() > 0:
-            return call.own(**self._later(arguments, cache.get_seq_length()))
+            return call.own(**self._later(call.module, arguments, cache.get_seq_length()))
         output = call.own(**self._first(call.module, arguments, weights["prompt"]))
         return _without_virtual(call.module, output, self.tokens)
 
@@ -72,22 +72,24 @@ class Prompt(AdapterKind):
         ids = arguments.pop("input_ids", None)
         text = module.get_input_embeddings()(ids) if text is None else text  # type: ignore[operator]
         rows, length = text.shape[:2]
+        mask = arguments.get("attention_mask")
         virtual = repeat(prompt.to(text.dtype), "task n d -> (task row) n d", row=rows // len(prompt))
         for name, filler in (("attention_mask", 1), ("token_type_ids", 0)):
             if name == "attention_mask" or arguments.get(name) is not None:
                 arguments[name] = self._longer(arguments.get(name), filler, rows, length, text.device)
         positions = arguments.get("position_ids")
         if positions is None:
-            positions = _first_position(module) + torch.arange(length, device=text.device).expand(rows, length)
+            positions = _first_position(module) + _counted(module, mask, rows, length, text.device)
         own = _first_position(module) + torch.arange(self.tokens, device=text.device).expand(rows, -1)
         later = positions if self.gated else positions + self.tokens
         arguments["position_ids"] = torch.cat([own, later.expand(rows, length)], dim=1)
         return {**arguments, "inputs_embeds": torch.cat([virtual, text], dim=1)}
 
-    def _later(self, arguments: dict[str, Any], past: int) -> dict[str, Any]:
+    def _later(self, module: nn.Module, arguments: dict[str, Any], past: int) -> dict[str, Any]:
         """The arguments of a step of generation: the virtual tokens are in the cache already."""
         ids = arguments["input_ids"]
         rows, length = ids.shape
+        _check_window(module, past + length)
         mask = arguments.get("attention_mask")
         arguments["attention_mask"] = self._longer(mask, 1, rows, past + length - self.tokens, ids.device)
         shift = 0 if self.gated else self.tokens
@@ -107,6 +109,26 @@ class Prompt(AdapterKind):
 def _arguments(call: Call) -> dict[str, Any]:
     bound = inspect.signature(call.own).bind(*call.args, **call.kwargs).arguments
     return {**bound, **bound.pop("kwargs", {})}
+
+
+def _check_window(module: nn.Module, tokens: int) -> None:
+    """Raise ValueError if a sliding-window cache has dropped its first entries, the virtual tokens."""
+    settings = vars(module.config)
+    window = settings.get("sliding_window")
+    slides = "sliding_attention" in (settings.get("layer_types") or ["sliding_attention"])
+    if window is not None and slides and tokens > window:
+        raise ValueError(
+            f"kind 'prompt' cannot generate here: {tokens} tokens, virtual ones included, are more than the sliding "
+            f"window of {window}, which drops the virtual tokens first. Use shorter texts, or kind 'prefix'."
+        )
+
+
+def _counted(module: nn.Module, mask: Tensor | None, rows: int, length: int, device: torch.device) -> Tensor:
+    """Positions from 0 where none are given: OPT counts the visible tokens alone."""
+    config: Any = module.config
+    if config.model_type == "opt" and mask is not None:
+        return (mask.cumsum(1) - 1).clamp(min=0)
+    return torch.arange(length, device=device).expand(rows, length)
 
 
 def _first_position(module: nn.Module) -> int:
@@ -142,7 +164,7 @@ def _attention(
     text = query[:, :, virtual:]
     plain, probabilities = original(module, text, key[:, :, tokens:], value[:, :, tokens:], mine, **settings)
     weight = text_weight(gates(gate, len(query)), module, text, key[:, :, tokens:], mine, **settings)
-    made = mixed(plain, weight, text, key[:, :, :tokens], value[:, :, :tokens], settings["scaling"])
+    made = mixed(plain, weight, text, key[:, :, :tokens], value[:, :, :tokens], settings)
     if not virtual:
         return made, probabilities
     theirs = None if mask is None else mask[:, :, :virtual]

@@ -108,9 +108,9 @@ class Backbone(ABC, Generic[Batch]):
     def _carries(self, adapter: AdapterKind) -> bool:
         try:
             choices = adapter.choices(self.model.config.model_type)
+            return all(self.places(choice.sort) for choice in choices) and bool(self.targets(adapter))
         except ConfigError:
             return False
-        return all(self.places(choice.sort) for choice in choices)
 
     def _cannot_carry(self, kind: str, sort: str) -> str:
         return (

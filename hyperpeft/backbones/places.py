@@ -26,6 +26,8 @@ LAST_NORMS: Mapping[str, str] = {
     "distilbert": "output_layer_norm",
 }
 
+BODY_TAKES = {"input_ids", "inputs_embeds", "position_ids"}
+
 
 def linear_modules(model: PreTrainedModel) -> list[Target]:
     """Every linear-like module except the output embeddings."""
@@ -37,12 +39,16 @@ def linear_modules(model: PreTrainedModel) -> list[Target]:
 
 def layers(model: PreTrainedModel) -> list[Target]:
     """What ends each transformer layer: the layer itself, or its last normalisation where that ends it (BERT)."""
-    d = model.config.get_text_config().hidden_size
     lists = [path for path, module in model.named_modules() if _is_layer_list(path, module)]
     paths = [f"{path}.{index}" for path in lists for index in range(len(model.get_submodule(path)))]  # type: ignore[arg-type]
     last = LAST_NORMS.get(model.config.model_type)
-    ends = [f"{path}.{last}" if last else path for path in paths]
-    return sorted(Target(path, d, d, _depth(path), "layer") for path in ends)
+    ends = [(f"{path}.{last}" if last else path, _width(model.get_submodule(path))) for path in paths]
+    return sorted(Target(path, d, d, _depth(path), "layer") for path, d in ends)
+
+
+def _width(layer: nn.Module) -> int:
+    """What the layer passes on is as wide as what its first projection, that of the queries, reads."""
+    return next(size[0] for size in map(_sizes, layer.modules()) if size)
 
 
 def _is_layer_list(path: str, module: nn.Module) -> bool:
@@ -54,7 +60,7 @@ def attentions(model: PreTrainedModel) -> list[Target]:
 
     Found by running the model on two tokens. None for models of images or of two sequences.
     """
-    if model.main_input_name != "input_ids" or model.config.is_encoder_decoder:
+    if not _reads_one_text(model):
         return []
     found: dict[str, int] = {}
 
@@ -79,14 +85,37 @@ def _with_path(make: Callable[[str, Attention], Attention], path: str) -> Callab
 
 
 def bodies(model: PreTrainedModel) -> list[Target]:
-    """The transformer without its head, if it takes input embeddings and positions of one sequence."""
-    body = model.base_model
-    takes = inspect.signature(body.forward).parameters
-    if model.config.is_encoder_decoder or not {"inputs_embeds", "position_ids", "input_ids"} <= takes.keys():
+    """The transformer without its head, if it takes input embeddings and positions of one sequence.
+
+    Found by running the model on two tokens: the innermost module called that can take them (OPT passes its model by
+    and calls its decoder).
+    """
+    if not _reads_one_text(model):
         return []
-    path = next(path for path, module in model.named_modules() if module is body)
+    called: list[str] = []
+    with ExitStack() as stack, torch.no_grad():
+        for path, module in model.named_modules():
+            if (
+                isinstance(module, PreTrainedModel)
+                and inspect.signature(module.forward).parameters.keys() >= BODY_TAKES
+            ):
+                handle = module.register_forward_pre_hook(_noting(called, path))
+                stack.callback(handle.remove)
+        model(input_ids=torch.tensor([[1, 2]], device=model.device))
+    if not called:
+        return []
+    body: Any = model.get_submodule(called[-1])
     d = body.get_input_embeddings().weight.shape[1]
-    return [Target(path, d, d, 0, "model")]
+    return [Target(called[-1], d, d, 0, "model")]
+
+
+def _noting(called: list[str], path: str) -> Callable[..., None]:
+    return lambda module, args: called.append(path)
+
+
+def _reads_one_text(model: PreTrainedModel) -> bool:
+    takes = inspect.signature(model.forward).parameters
+    return "input_ids" in takes and "pixel_values" not in takes and not model.config.is_encoder_decoder
 
 
 def _sizes(module: nn.Module) -> tuple[int, int] | None:

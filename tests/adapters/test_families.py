@@ -1,0 +1,58 @@
+"""Every adapter kind on every family of backbone: it works, or an error names the pair and what works."""
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import noise
+
+from hyperpeft.adapters import ADAPTERS, AdapterKind, Bottleneck
+from hyperpeft.backbones import Backbone
+from hyperpeft.config import ConfigError, build
+from hyperpeft.tasks import Episode
+
+SETTINGS: dict[str, dict[str, Any]] = {"lora": {"rank": 2}, "dora": {"rank": 2}, "sparse": {"rank": 2}}
+KINDS: dict[str, AdapterKind] = {
+    **{name: build(ADAPTERS, {"kind": name, **SETTINGS.get(name, {})}, name="adapter") for name in ADAPTERS},
+    "pfeiffer": Bottleneck(placement="pfeiffer"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_kind_works_on_a_family_or_says_what_does(family: Backbone[Any], episodes: list[Episode], name: str) -> None:
+    """Unchanged at the start; changed by noise; a gradient for every tensor of every task; tasks apart."""
+    kind = KINDS[name]
+    if name != "pfeiffer" and name not in family.kinds():
+        with pytest.raises(ConfigError, match=rf"'{name}'|experts"):
+            family.targets(kind)
+        return
+    batch = family.query_batch(episodes)
+    start = family.start(kind, tasks=2)
+    weights = noise(start, 1).map(lambda leaf: leaf.requires_grad_(True))
+    with torch.no_grad():
+        bare = family.loss(batch)
+        with family.adapted(start):
+            torch.testing.assert_close(family.loss(batch), bare, rtol=1e-5, atol=1e-5)
+    with family.adapted(weights, train=True):
+        changed = family.loss(batch)
+    assert (changed - bare).abs().min() > 1e-5
+    gradients = torch.autograd.grad(changed.sum(), [leaf for _, leaf in weights.named()])
+    for (path, _), gradient in zip(weights.named(), gradients, strict=True):
+        assert gradient.isfinite().all(), path
+        assert gradient.reshape(2, -1).abs().amax(1).gt(0).all(), path
+    with torch.no_grad(), family.adapted(weights[0].detach()):
+        alone = family.loss(family.query_batch(episodes[:1]))
+    torch.testing.assert_close(alone[0], changed[0].detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_usual_kinds_work_everywhere(family: Backbone[Any]) -> None:
+    assert {"lora", "dora", "sparse"} <= set(family.kinds())
+
+
+def test_a_kind_that_cannot_be_carried_is_named_with_those_that_can(family: Backbone[Any]) -> None:
+    if "prefix" in family.kinds():
+        return
+    with pytest.raises(
+        ConfigError, match=rf"'prefix' cannot be used with a '{family.model.config.model_type}'.*'lora'"
+    ):
+        family.targets(KINDS["prefix"])
