@@ -15,8 +15,6 @@ from hyperpeft.l2l import learn2learn
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
 
-Learner = Callable[[nn.Module], Any]
-
 
 @dataclass(frozen=True)
 class InnerSettings:
@@ -42,22 +40,6 @@ def inner_settings(about: Mapping[str, Any]) -> InnerSettings:
     return InnerSettings(**objective)
 
 
-def maml(settings: InnerSettings) -> Learner:
-    """learn2learn's MAML. Finn et al. 2017, arXiv:1703.03400. Raises ImportError where learn2learn is missing."""
-    algorithm = learn2learn().algorithms.MAML
-    return lambda module: algorithm(module, lr=settings.lr, first_order=settings.first_order)
-
-
-def meta_sgd(settings: InnerSettings, step_sizes: AdapterWeights) -> Learner:
-    """learn2learn's MetaSGD with one step size for each number of an adapter (`step_sizes` holds one task).
-
-    Li et al. 2017, arXiv:1707.09835. Raises ImportError where learn2learn is missing.
-    """
-    algorithm = learn2learn().algorithms.MetaSGD
-    sizes = [leaf for _, leaf in step_sizes.named()]
-    return lambda module: algorithm(module, lrs=sizes, first_order=settings.first_order)
-
-
 class Held(nn.Module):
     """Adapter weights as the module that learn2learn clones and updates. Called, it gives their present values.
 
@@ -74,6 +56,27 @@ class Held(nn.Module):
         """The values as they are now."""
         values = iter(self.parameters())
         return self.form.map(lambda _: next(values))
+
+
+Learner = Callable[[Held], Any]
+
+
+def maml(settings: InnerSettings) -> Learner:
+    """learn2learn's MAML. Finn et al. 2017, arXiv:1703.03400. Raises ImportError where learn2learn is missing."""
+    algorithm = learn2learn().algorithms.MAML
+    return lambda held: algorithm(held, lr=settings.lr, first_order=settings.first_order)
+
+
+def meta_sgd(settings: InnerSettings, step_sizes: AdapterWeights) -> Learner:
+    """learn2learn's MetaSGD with one step size for each number of an adapter (`step_sizes` holds one task).
+
+    Li et al. 2017, arXiv:1707.09835. Raises ImportError where learn2learn is missing.
+    """
+    algorithm = learn2learn().algorithms.MetaSGD
+    sizes = dict(step_sizes.named())
+    return lambda held: algorithm(
+        held, lrs=[sizes[name] for name, _ in held.form.named()], first_order=settings.first_order
+    )
 
 
 def after_support(

@@ -188,10 +188,17 @@ class Run:
         return generator
 
     def _step_sizes(self) -> Generator:
-        start = self.train("meta_sgd")
+        """A generator folder of its own, whose shared weights are the step sizes."""
+        start, finished = self.train("meta_sgd"), self.folder / STEP_SIZES
+        if (finished / "config.yaml").exists():
+            return Generator.from_pretrained(finished)
         objective = build(OBJECTIVES, self._objective("meta_sgd"), name="starts.meta_sgd", generator=start)
         objective.load_state_dict(load_file(self.folder / "meta_sgd" / OBJECTIVE))
-        return Generator(start.backbone, start.encoder, objective.step_sizes, start.text_encoder).eval()
+        made = Generator(start.backbone, start.encoder, objective.step_sizes, start.text_encoder).eval()
+        made.about = start.about
+        if is_first_process():
+            made.save_pretrained(finished)
+        return made
 
     def _fit(self, generator: Generator, settings: Section, part: str) -> tuple[MetaTraining, str]:
         config = self.config

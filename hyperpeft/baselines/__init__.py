@@ -3,15 +3,23 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from hyperpeft.baselines.average import Average
 from hyperpeft.baselines.base import Adaptation, Answers, Materials, Method, Start, labelled
 from hyperpeft.baselines.described_prompt import DescribedPrompt
 from hyperpeft.baselines.full_finetune import FullFinetune
 from hyperpeft.baselines.generated import CONDITIONINGS, Generated
 from hyperpeft.baselines.in_context import InContext
+from hyperpeft.baselines.library import train_library
 from hyperpeft.baselines.linear_probe import LinearProbe
 from hyperpeft.baselines.logistic_regression import LogisticRegression
+from hyperpeft.baselines.maml import Maml
+from hyperpeft.baselines.meta_sgd import MetaSgd
+from hyperpeft.baselines.mixture import Mixture
 from hyperpeft.baselines.multitask import Multitask
+from hyperpeft.baselines.nearest import Nearest
+from hyperpeft.baselines.oracle import Oracle
 from hyperpeft.baselines.prototypes import NearestPrototype
+from hyperpeft.baselines.reptile import Reptile
 from hyperpeft.baselines.scratch import Scratch
 from hyperpeft.baselines.setfit import SetFit
 from hyperpeft.baselines.zero_shot import ZeroShot
@@ -33,6 +41,13 @@ METHODS: Mapping[str, Callable[[Materials], Method]] = MappingProxyType(
         "SetFit": lambda m: SetFit(m.seed),
         "from scratch": lambda m: Scratch(m.generator.hypernetwork.adapter, m.seed),
         "shared multi-task adapter": lambda m: Multitask(m.learned("shared")),
+        "MAML": lambda m: Maml(m.learned("maml")),
+        "Meta-SGD": lambda m: MetaSgd(m.learned("meta_sgd"), m.learned("meta_sgd_step_sizes")),
+        "Reptile": lambda m: Reptile(m.learned("reptile")),
+        "average of training adapters": lambda m: Average(train_library(m)),
+        "nearest training task": lambda m: Nearest(train_library(m)),
+        "mixture of training adapters": lambda m: Mixture(train_library(m), m.seed),
+        "task oracle": lambda m: Oracle(m.measured, m.learned("shared"), m.seed),
         **{Generated.name_of(conditioning): _generated(conditioning) for conditioning in CONDITIONINGS},
     }
 )
@@ -42,16 +57,23 @@ __all__ = [
     "METHODS",
     "Adaptation",
     "Answers",
+    "Average",
     "DescribedPrompt",
     "FullFinetune",
     "Generated",
     "InContext",
     "LinearProbe",
     "LogisticRegression",
+    "Maml",
     "Materials",
+    "MetaSgd",
     "Method",
+    "Mixture",
     "Multitask",
+    "Nearest",
     "NearestPrototype",
+    "Oracle",
+    "Reptile",
     "Scratch",
     "SetFit",
     "Start",

@@ -14,12 +14,13 @@ class Maml(Objective):
     """Query loss after `steps` gradient steps on the support, by learn2learn's MAML around the adapter alone.
 
     Finn et al. 2017, arXiv:1703.03400. All tasks of a meta-batch are in one clone. Without support it is the query loss
-    at the start.
+    at the start. Raises ImportError where learn2learn is missing.
     """
 
     def __init__(self, steps: int = 3, lr: float = 0.1, first_order: bool = True):
         super().__init__()
         self.settings = InnerSettings(steps, lr, first_order)
+        self.learner = maml(self.settings)
 
     def forward(self, generator: Generator, episodes: Sequence[Episode]) -> Scores:
         """Loss and query accuracy of each task."""
@@ -27,7 +28,5 @@ class Maml(Objective):
 
     def weights(self, generator: Generator, episodes: Sequence[Episode]) -> AdapterWeights:
         """The start after its steps on the support."""
-        steps, learner = self.settings.steps, maml(self.settings)
-        return after_support(
-            generator.backbone, generator(episodes), episodes, learner, steps, train=generator.training
-        )
+        steps, train = self.settings.steps, generator.training
+        return after_support(generator.backbone, generator(episodes), episodes, self.learner, steps, train=train)

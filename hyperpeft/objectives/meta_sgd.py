@@ -19,7 +19,8 @@ class MetaSgd(Objective):
     """Like MAML, with learned step sizes, by learn2learn's MetaSGD. Li et al. 2017, arXiv:1707.09835.
 
     The step sizes begin at `lr` and stand in a hypernetwork of their own with head `none`, since they have the form of
-    an adapter. Raises ConfigError for a generator whose hypernetwork has another head: one start is learned.
+    an adapter. Raises ConfigError for a generator whose hypernetwork has another head, since one start is learned, and
+    ImportError where learn2learn is missing.
     """
 
     def __init__(self, generator: Generator, steps: int = 3, lr: float = 0.1, first_order: bool = True):
@@ -33,6 +34,7 @@ class MetaSgd(Objective):
         self.step_sizes = deepcopy(generator.hypernetwork)
         for value in self.step_sizes.parameters():
             nn.init.constant_(value, lr)
+        meta_sgd(self.settings, self.step_sizes.shared_weights(1))  # fails now, not in the first step
 
     def forward(self, generator: Generator, episodes: Sequence[Episode]) -> Scores:
         """Loss and query accuracy of each task."""

@@ -18,16 +18,17 @@ class Reptile(Objective):
     adapted: the start after `steps` gradient steps on the support and one on the query, the very forwards and backwards
     that first-order MAML takes; MAML keeps the last gradient alone, this their sum. The move is given to the common
     optimizer as the gradient (start - adapted) / lr; without support that is the gradient of Sft. The loss is the
-    query's, before its own step.
+    query's, before its own step. Raises ImportError where learn2learn is missing.
     """
 
     def __init__(self, steps: int = 3, lr: float = 0.1):
         super().__init__()
         self.settings = InnerSettings(steps, lr, first_order=True)
+        self.learner = maml(self.settings)
 
     def forward(self, generator: Generator, episodes: Sequence[Episode]) -> Scores:
         """Loss and query accuracy of each task; the loss's gradient is the move."""
-        backbone, learner = generator.backbone, maml(self.settings)
+        backbone, learner = generator.backbone, self.learner
         start = generator(episodes)
         shown = after_support(
             backbone, start.detach(), episodes, learner, self.settings.steps, train=generator.training
@@ -42,6 +43,4 @@ class Reptile(Objective):
 
     def weights(self, generator: Generator, episodes: Sequence[Episode]) -> AdapterWeights:
         """The start after its steps on the support."""
-        return after_support(
-            generator.backbone, generator(episodes), episodes, maml(self.settings), self.settings.steps
-        )
+        return after_support(generator.backbone, generator(episodes), episodes, self.learner, self.settings.steps)
