@@ -1,7 +1,6 @@
 """Meta-splits of tasks, and draws of episodes from tasks. Every draw is a function of a seed and an index alone."""
 
 import hashlib
-import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from hyperpeft.recoding import recode
 from hyperpeft.tasks import Episode, Example, Task, TaskError
 
 SPLITS = ("train", "validation", "test")
@@ -272,23 +272,4 @@ def _fewer_labels(task: Task, most: int, random: Random) -> Task:
         task,
         labels={label: text for label, text in task.labels.items() if label in kept},
         examples=tuple(example for example in task.examples if example.output in kept),
-    )
-
-
-def recode(episode: Episode, random: Random) -> Episode:
-    """The episode with its labels renamed to uninformative codes, and a key appended to each description."""
-    labels = len(episode.labels)
-    numbers = [str(index + 1) for index in range(labels)]
-    letters = list(string.ascii_uppercase[:labels]) if labels <= 26 else numbers
-    codes = random.choice([letters, numbers, [f"class {letter}" for letter in letters]])
-    code = dict(zip(random.sample(episode.labels, labels), codes, strict=True))
-    key = random.choice(["{code} means {label}", "{code} for {label}", "answer {code} if it is {label}"])
-    told = "; ".join(key.format(code=value, label=label) for label, value in code.items())
-    return replace(
-        episode,
-        descriptions=tuple(f"{text} ({told})" for text in episode.descriptions),
-        support=tuple(Example(example.input, code[example.output]) for example in episode.support),
-        query=tuple(Example(example.input, code[example.output]) for example in episode.query),
-        labels=tuple(sorted(code.values())),
-        label_descriptions=(),
     )

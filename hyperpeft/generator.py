@@ -1,6 +1,7 @@
 """A generator: task encoder, hypernetwork and the frozen backbone that they were trained for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shutil import copymode
 from tempfile import TemporaryDirectory
@@ -18,11 +19,13 @@ from hyperpeft.config import ConfigError, build, read_yaml
 from hyperpeft.encoders import ENCODERS, TaskEncoder, TextEncoder
 from hyperpeft.hub import fetched, pushed
 from hyperpeft.hypernetwork import Hypernetwork
+from hyperpeft.label_reader import LabelReader
+from hyperpeft.refinement import Refinement
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
-SECTIONS = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork")
+SECTIONS = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork", "label_reader", "refinement")
 
 
 class Generator(nn.Module):
@@ -32,17 +35,28 @@ class Generator(nn.Module):
     holds them. `about` is free provenance (version, training settings, results), saved with the generator.
     """
 
-    def __init__(self, backbone: Backbone[Any], encoder: TaskEncoder, hypernetwork: Hypernetwork, text: TextEncoder):
+    def __init__(
+        self,
+        backbone: Backbone[Any],
+        encoder: TaskEncoder,
+        hypernetwork: Hypernetwork,
+        text: TextEncoder,
+        *,
+        label_reader: LabelReader | None = None,
+        refinement: Refinement | None = None,
+    ):
         super().__init__()
         self.backbone = backbone
         self.text_encoder = text
         self.encoder = encoder
         self.hypernetwork = hypernetwork
+        self.label_reader = label_reader
+        self.refinement = refinement
         self.about: dict[str, Any] = {}
 
     @classmethod
     def build(cls, settings: Mapping[str, Mapping[str, Any]], backbone: Backbone[Any] | None = None) -> "Generator":
-        """A new generator from its five settings sections; an existing backbone of equal settings may be passed."""
+        """A new generator from its settings sections; an existing backbone of equal settings may be passed."""
         backbone = backbone or build(BACKBONES, settings["backbone"], name="backbone")
         adapter = build(ADAPTERS, settings["adapter"], name="adapter")
         text = build({"text": TextEncoder}, {"kind": "text", **settings["text_encoder"]}, name="text_encoder")
@@ -60,14 +74,19 @@ class Generator(nn.Module):
                 readout=backbone.readout_defaults(),
                 d_task=encoder.d_task,
             )
+            reader = _label_reader(settings["label_reader"], backbone, text)
         encoder.requires_grad_(made.head != "none")
-        return cls(backbone, encoder, made, text)
+        return cls(backbone, encoder, made, text, label_reader=reader, refinement=_refinement(settings, made))
 
     def forward(self, episodes: Sequence[Episode]) -> AdapterWeights:
         """Adapter weights, one task an episode, inside the graph: for meta-training. Never sees the query."""
         if self.hypernetwork.head == "none":
-            return self.hypernetwork.shared_weights(len(episodes))
-        return self.hypernetwork(self.encoder(episodes))
+            weights = self.hypernetwork.shared_weights(len(episodes))
+        else:
+            weights = self.hypernetwork(self.encoder(episodes))
+        if self.label_reader is not None:
+            weights = replace(weights, readout={**weights.readout, **self.label_reader(episodes)})
+        return weights if self.refinement is None else self.refinement(self.backbone, weights, episodes)
 
     @torch.no_grad()
     def generate(self, episodes: Sequence[Episode]) -> AdapterWeights:
@@ -85,7 +104,7 @@ class Generator(nn.Module):
         return self.hypernetwork.shared_weights(tasks).detach()
 
     def settings(self) -> dict[str, Any]:
-        """The five sections that build an equal generator (without learned parameters)."""
+        """The sections that build an equal generator (without learned parameters)."""
         text = {"model": self.text_encoder.model, "max_tokens": self.text_encoder.encoder.tokens.max_tokens}
         return {
             "backbone": self.backbone.settings(),
@@ -93,6 +112,8 @@ class Generator(nn.Module):
             "text_encoder": text,
             "encoder": self.encoder.settings(),
             "hypernetwork": self.hypernetwork.settings(),
+            "label_reader": None if self.label_reader is None else self.label_reader.settings(),
+            "refinement": None if self.refinement is None else self.refinement.settings(),
         }
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -146,6 +167,27 @@ class Generator(nn.Module):
                 f"the generator in {folder} was trained for backbone {expected}, but {found} was loaded: "
                 "its adapters would mean nothing there. Load the same weights, or train a generator for these."
             )
+
+
+def _label_reader(settings: Mapping[str, Any] | None, backbone: Backbone[Any], text: TextEncoder) -> LabelReader | None:
+    """A label reader if there is a section for it. Raises ConfigError where its vectors would mean nothing."""
+    if settings is None:
+        return None
+    if text.encoder.identity.rsplit("#")[-1] != backbone.identity.rsplit("#")[-1]:
+        raise ConfigError(
+            f"label_reader: what it reads with text_encoder.model={text.model!r} are no features of the backbone "
+            f"{backbone.name!r}. Set label_reader=null, or take the backbone's model as text encoder."
+        )
+    section = {"kind": "label_reader", **settings}
+    return build({"label_reader": LabelReader}, section, name="label_reader", text_encoder=text)  # type: ignore[no-any-return]
+
+
+def _refinement(settings: Mapping[str, Any], hypernetwork: Hypernetwork) -> Refinement | None:
+    if settings["refinement"] is None:
+        return None
+    section = {"kind": "refinement", **settings["refinement"]}
+    names = [name for name, _ in hypernetwork.shared_weights(1).named()]
+    return build({"refinement": Refinement}, section, name="refinement", names=names)  # type: ignore[no-any-return]
 
 
 def _card(config: Mapping[str, Any]) -> str:

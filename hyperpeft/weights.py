@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hyperpeft.adapters import ADAPTERS, AdapterKind
 from hyperpeft.config import build
@@ -111,13 +112,23 @@ class AdapterWeights:
 
 
 def stack(weights: Sequence[AdapterWeights]) -> AdapterWeights:
-    """One value holding the tasks of all, in order. Kinds, settings and backbones must be equal."""
+    """One value holding the tasks of all, in order. Kinds, settings and backbones must be equal.
+
+    Read-out tensors of fewer labels are filled up with zeros.
+    """
     if not weights:
         raise ValueError("there is nothing to stack: pass at least one task's adapter weights.")
     first, *others = weights
     for other in others:
-        first = first.zip(other, lambda one, two: torch.cat([one, two]))
+        first = first.zip(other, _joined)
     return first
+
+
+def _joined(one: Tensor, two: Tensor) -> Tensor:
+    """Both along the task axis; where one has more labels (the second axis), the other gets rows of zeros."""
+    if one.ndim < 2 or one.shape[1] == two.shape[1]:
+        return torch.cat([one, two])
+    return pad_sequence([*one, *two], batch_first=True)
 
 
 def save_weights(weights: AdapterWeights, path: Path) -> None:

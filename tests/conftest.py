@@ -126,6 +126,8 @@ def generator_settings(folders: dict[str, Path]) -> dict[str, dict[str, object]]
         "text_encoder": {"model": str(folders["bert"]), "cache": ""},
         "encoder": {"kind": "joint", "d_task": 16},
         "hypernetwork": {"head": "per_rank", "d_hidden": 8},
+        "label_reader": None,
+        "refinement": None,
     }
 
 

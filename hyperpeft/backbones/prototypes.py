@@ -15,6 +15,7 @@ from hyperpeft.backbones.tokens import level
 from hyperpeft.tasks import Episode, Example
 
 QUERY_ROWS = 64
+LABEL_VECTOR, LABEL_GAIN = "label_vector", "label_gain"
 Groups = Sequence[Sequence[str]]
 
 
@@ -51,6 +52,8 @@ class Prototypes(Backbone[PrototypeBatch]):
     The prototype of a label is the sum of its support examples' features and of the label text's feature times
     `label_weight`; a scored example never counts in its own prototype (leave-one-out), so the same rule scores the
     query and the support. Logits are cosines times a scale. Prototypical networks: Snell et al. 2017, arXiv:1703.05175.
+    Adapter weights may bring, in their read-out, `label_vector` `[task label d]`, added to the prototypes, and
+    `label_gain` `[task label]`, added to the log of the label text's weight: what a description tells of each label.
     `reads_labels`: whether label texts have features.
     """
 
@@ -121,17 +124,24 @@ class Prototypes(Backbone[PrototypeBatch]):
         """`[task row label]`; meaningful for scored rows."""
         features = self.row_features(batch.inputs)
         member = self._membership(batch)
-        sums = einsum(member, features, "task row label, task row d -> task label d")
-        return self._scores(features, member, sums, batch.present)
+        return self._scores(features, member, self._sums(features, member), batch.present)
 
     def _membership(self, batch: PrototypeBatch) -> Tensor:
         """How much each row counts in each prototype: `[task row label]`."""
-        one_hot = functional.one_hot(batch.label.clamp(min=0), batch.present.shape[1]).float()
-        weight = batch.is_support.float()
+        labels = batch.present.shape[1]
+        one_hot = functional.one_hot(batch.label.clamp(min=0), labels).float()
+        weight = rearrange(batch.is_support.float(), "task row -> task row 1")
         if self.reads_labels:
-            label_weight = rearrange(self._number("log_label_weight").exp(), "task -> task 1")
-            weight = weight + batch.is_label.float() * label_weight
-        return one_hot * rearrange(weight, "task row -> task row 1")
+            is_label = rearrange(batch.is_label.float(), "task row -> task row 1")
+            weight = weight + is_label * rearrange(self._label_weight(labels), "task label -> task 1 label")
+        return one_hot * weight
+
+    def _label_weight(self, labels: int) -> Tensor:
+        """Weight of each label's text, in support examples: `[task label]`, or `[task 1]` where all weigh the same."""
+        weight = rearrange(self._number("log_label_weight"), "task -> task 1")
+        if self._readout is not None and LABEL_GAIN in self._readout:
+            weight = weight + _labels_wide(self._readout[LABEL_GAIN], labels)
+        return weight.exp()
 
     def _scores(self, features: Tensor, member: Tensor | float, sums: Tensor, present: Tensor) -> Tensor:
         """Scaled cosines of rows with the prototypes less the row's own share; -1e9 where a task lacks the label."""
@@ -157,7 +167,7 @@ class Prototypes(Backbone[PrototypeBatch]):
     def probabilities(self, episodes: Sequence[Episode]) -> list[Tensor]:
         """Softmax over each task's labels, `[query label]`; prototypes are computed once for all query inputs."""
         batch = self.support_batch(episodes)
-        sums = self._sums(batch)
+        sums = self._support_sums(batch)
         parts = [
             self._scores(self._query_features(episodes, start), 0.0, sums, batch.present)
             for start in range(0, max(len(episode.query) for episode in episodes), QUERY_ROWS)
@@ -165,10 +175,15 @@ class Prototypes(Backbone[PrototypeBatch]):
         logits = torch.cat(parts, dim=1).softmax(-1)
         return [row[: len(e.query), : len(e.labels)].cpu() for e, row in zip(episodes, logits, strict=True)]
 
-    def _sums(self, batch: PrototypeBatch) -> Tensor:
-        """The unscaled prototypes, `[task label d]`."""
-        features = self.row_features(batch.inputs)
-        return einsum(self._membership(batch), features, "task row label, task row d -> task label d")
+    def _sums(self, features: Tensor, member: Tensor) -> Tensor:
+        """The unscaled prototypes, `[task label d]`: weighted rows, and what was generated for each label."""
+        sums = einsum(member, features, "task row label, task row d -> task label d")
+        if self._readout is not None and LABEL_VECTOR in self._readout:
+            return sums + _labels_wide(self._readout[LABEL_VECTOR], sums.shape[1])
+        return sums
+
+    def _support_sums(self, batch: PrototypeBatch) -> Tensor:
+        return self._sums(self.row_features(batch.inputs), self._membership(batch))
 
     @torch.no_grad()
     def prototypes(self, episode: Episode) -> tuple[Tensor, float]:
@@ -177,7 +192,7 @@ class Prototypes(Backbone[PrototypeBatch]):
         Read off the scores of the axes of the feature space, so it holds for any scores linear in the unit feature.
         """
         batch = self.support_batch([episode])
-        sums = self._sums(batch)
+        sums = self._support_sums(batch)
         axes = rearrange(torch.eye(sums.shape[-1], device=sums.device), "row d -> 1 row d")
         scale = float(self._number("log_scale").exp())
         logits = self._scores(axes, 0.0, sums, batch.present)
@@ -186,6 +201,12 @@ class Prototypes(Backbone[PrototypeBatch]):
     def _query_features(self, episodes: Sequence[Episode], start: int) -> Tensor:
         texts = [[example.input for example in episode.query[start : start + QUERY_ROWS]] for episode in episodes]
         return self.row_features(self.inputs([[] for _ in episodes], texts, level(texts)).to(self.device))
+
+
+def _labels_wide(values: Tensor, labels: int) -> Tensor:
+    """`[task label ...]` cut or filled up with zeros to so many labels: tasks of other sizes may have stood beside."""
+    missing = max(0, labels - values.shape[1])
+    return torch.cat([values, values.new_zeros(values.shape[0], missing, *values.shape[2:])], dim=1)[:, :labels]
 
 
 def _label_texts(episode: Episode) -> list[str]:

@@ -1,0 +1,76 @@
+"""Conditioning on the support's own loss: learned gradient steps that are part of generating an adapter."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hyperpeft.adaptation import FinetuneSettings, support_batches
+from hyperpeft.backbones import Backbone
+from hyperpeft.tasks import Episode
+from hyperpeft.weights import READOUT, AdapterWeights
+
+PACE = 10.0
+
+
+class Refinement(nn.Module):
+    """weights - size * trust(loss) * g / rms(g), a few times: g is the gradient of each task's support loss.
+
+    Every tensor of every target has a learned step size for each step (Meta-SGD: Li et al. 2017, arXiv:1707.09835, one
+    number a tensor), so the support decides the direction and meta-training how far to go. trust in (0, 2) is a learned
+    function of the support loss. First order: no derivative is taken through g. Tasks without support keep their
+    weights; the read-out numbers stay as generated. Never sees the query.
+    """
+
+    def __init__(self, names: Sequence[str], steps: int = 1, size: float = 3e-3, rows: int = 32):
+        super().__init__()
+        self.names = [name for name in names if not name.startswith(f"{READOUT}:")]
+        self.steps = steps
+        self.rows = rows
+        self._settings = {"steps": steps, "size": size, "rows": rows}
+        self.log_size = nn.Parameter(torch.full((steps, len(self.names)), math.log(size) / PACE))
+        self.trust = nn.Parameter(torch.zeros(steps, 2))
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that settings may give."""
+        return dict(self._settings)
+
+    def forward(self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode]) -> AdapterWeights:
+        """The refined weights, differentiable in the given ones and in the step sizes."""
+        shown = [place for place, episode in enumerate(episodes) if episode.support]
+        if not shown:
+            return weights
+        index = torch.tensor(shown, device=backbone.device)
+        moved = weights.map(lambda leaf: leaf[index])
+        batches = support_batches(backbone, [episodes[place] for place in shown], FinetuneSettings(rows=self.rows))
+        for step in range(self.steps):
+            moved = self._step(backbone, moved, next(batches), step)
+        return weights.zip(moved, lambda leaf, value: leaf.index_copy(0, index, value))
+
+    def _step(self, backbone: Backbone[Any], weights: AdapterWeights, batch: Any, step: int) -> AdapterWeights:
+        leaves = weights.map(lambda leaf: leaf.detach().requires_grad_(True))
+        named = [leaf for name, leaf in leaves.named() if not name.startswith(f"{READOUT}:")]
+        with torch.inference_mode(False), torch.enable_grad(), backbone.adapted(leaves, train=self.training):
+            loss = backbone.loss(batch)
+            gradients = torch.autograd.grad(loss.sum(), named, allow_unused=True)
+        trust = 2 * torch.sigmoid(self.trust[step, 0] + self.trust[step, 1] * loss.detach())
+        sizes = torch.exp(PACE * self.log_size[step])
+        moves = {
+            name: size * _per_task(trust, gradient) * _unit(gradient)
+            for name, size, gradient in zip(self.names, sizes, gradients, strict=True)
+            if gradient is not None
+        }
+        values = iter([leaf - moves[name] if name in moves else leaf for name, leaf in weights.named()])
+        return weights.map(lambda _: next(values))
+
+
+def _per_task(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    """The gradient over its root mean square within each task; zero stays zero."""
+    square = gradient.square().flatten(1).mean(1)
+    return gradient / _per_task(square.sqrt() + 1e-12, gradient)

@@ -1,0 +1,109 @@
+"""Learned gradient steps on the support as a part of generating."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from conftest import awake, color_episode, size_episode
+
+from hyperpeft.generator import Generator
+from hyperpeft.refinement import PACE, Refinement
+from hyperpeft.tasks import Episode
+
+BARE = color_episode(task="bare", support=())
+
+
+@pytest.fixture
+def plain(generator: Generator) -> Generator:
+    return generator.eval()
+
+
+def refinement(generator: Generator, **settings: Any) -> Refinement:
+    names = [name for name, _ in generator.hypernetwork.shared_weights(1).named()]
+    return Refinement(names, **settings).eval()
+
+
+def loss(generator: Generator, weights: Any, episodes: list[Episode]) -> torch.Tensor:
+    with torch.no_grad(), generator.backbone.adapted(weights):
+        return generator.backbone.loss(generator.backbone.support_batch(episodes))
+
+
+def test_one_step_is_the_normalised_gradient_times_the_step_size(plain: Generator) -> None:
+    episodes = [color_episode(), size_episode()]
+    start = plain.generate(episodes)
+    leaves = start.map(lambda leaf: leaf.clone().requires_grad_(True))
+    with plain.backbone.adapted(leaves):
+        plain.backbone.loss(plain.backbone.support_batch(episodes)).sum().backward()
+    made = dict(refinement(plain, steps=1, size=0.01)(plain.backbone, start, episodes).named())
+    for name, leaf in leaves.named():
+        if name.startswith("readout:"):
+            assert torch.equal(made[name], leaf.detach())
+            continue
+        for task in range(2):
+            gradient = leaf.grad[task]  # type: ignore[index]
+            expected = leaf[task].detach() - 0.01 * gradient / gradient.square().mean().sqrt()
+            assert torch.allclose(made[name][task], expected, atol=1e-5), name
+
+
+def test_small_steps_lower_the_support_loss_and_tasks_do_not_mix(plain: Generator) -> None:
+    episodes = [color_episode(), size_episode(), color_episode(task="other", support=color_episode().support[:2])]
+    refine = refinement(plain, steps=3, size=1e-3)
+    start = plain.generate(episodes)
+    made = refine(plain.backbone, start, episodes)
+    assert (loss(plain, made, episodes) < loss(plain, start, episodes)).all()
+    for index, episode in enumerate(episodes):
+        alone = refine(plain.backbone, start[index], [episode])
+        for (name, one), (_, all_) in zip(alone.named(), made.named(), strict=True):
+            assert torch.allclose(one[0], all_[index], atol=1e-4), name
+
+
+def test_tasks_without_support_keep_their_weights(plain: Generator) -> None:
+    episodes = [BARE, size_episode()]
+    start = plain.generate(episodes)
+    made = refinement(plain)(plain.backbone, start, episodes)
+    for (name, before), (_, after) in zip(start.named(), made.named(), strict=True):
+        assert torch.equal(before[0], after[0]), name
+    assert any(
+        not torch.equal(before[1], after[1])
+        for (_, before), (_, after) in zip(start.named(), made.named(), strict=True)
+    )
+    assert refinement(plain)(plain.backbone, start[0], [BARE]) is not None
+
+
+def test_the_query_is_not_seen(plain: Generator) -> None:
+    refine, start = refinement(plain, steps=2), plain.generate([size_episode()])
+    one = refine(plain.backbone, start, [size_episode()])
+    two = refine(plain.backbone, start, [size_episode(query=())])
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(one.named(), two.named(), strict=True))
+
+
+def test_step_sizes_and_start_get_gradients(generator_settings: dict[str, Any]) -> None:
+    generator_settings["refinement"] = {"steps": 2}
+    generator = awake(Generator.build(generator_settings))
+    episodes = [color_episode(), size_episode()]
+    with generator.backbone.adapted(generator(episodes)):
+        generator.backbone.loss(generator.backbone.query_batch(episodes)).sum().backward()
+    assert generator.refinement is not None
+    assert generator.refinement.log_size.grad.abs().sum() > 0  # type: ignore[union-attr]
+    assert generator.refinement.trust.grad.abs().sum() > 0  # type: ignore[union-attr]
+    shared = [value.grad.abs().sum() for value in generator.hypernetwork.shared.values()]  # type: ignore[union-attr]
+    assert all(total > 0 for total in shared)
+    assert all(parameter.grad is None for parameter in generator.backbone.model.parameters())
+
+
+def test_step_sizes_begin_as_set(plain: Generator) -> None:
+    made = refinement(plain, steps=2, size=0.02)
+    assert torch.allclose((PACE * made.log_size).exp(), torch.tensor(0.02))
+    assert math.isclose(made.settings()["size"], 0.02)
+
+
+def test_a_refining_generator_is_saved_and_loaded(generator_settings: dict[str, Any], tmp_path: Any) -> None:
+    generator_settings["refinement"] = {"steps": 2, "rows": 8}
+    generator = awake(Generator.build(generator_settings)).eval()
+    loaded = Generator.from_pretrained(generator.save_pretrained(tmp_path / "g"), generator.backbone)
+    episodes = [color_episode(), BARE]
+    for (name, one), (_, two) in zip(
+        generator.generate(episodes).named(), loaded.generate(episodes).named(), strict=True
+    ):
+        assert torch.equal(one, two), name
