@@ -1,0 +1,198 @@
+"""A pretraining run: from its configuration to a folder that any causal language model backbone can be."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import LlamaForCausalLM, get_scheduler
+
+from hyperpeft.config import ConfigError, build
+from hyperpeft.corpora import CORPORA
+from hyperpeft.episodes import split_tasks
+from hyperpeft.pretraining.sequences import IGNORED, Sequences, SequenceSettings, codes_of
+from hyperpeft.pretraining.tiny import character_tokenizer, small_llama
+from hyperpeft.tasks import Task, unique_by_name
+from hyperpeft.training import trainer_arguments
+
+log = logging.getLogger(__name__)
+Section = dict[str, Any]
+VALIDATION_BATCHES = 8
+
+
+@dataclass
+class PretrainOptim:
+    """AdamW with warm-up. `schedule` is a name of transformers.get_scheduler; warmup is a share of the steps."""
+
+    lr: float = 3e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    schedule: str = "cosine"
+
+
+@dataclass
+class PretrainConfig:
+    """Everything that a pretraining run is made from. The folder `output/name` holds it and, at the end, `backbone`.
+
+    corpus: only its training tasks are learned from. model: arguments of LlamaConfig, whose vocabulary is the
+    tokenizer's. every: steps between checkpoints and looks at the validation tasks.
+    """
+
+    name: str = "pretrain_tiny"
+    output: str = "outputs"
+    seed: int = 0
+    steps: int = 3000
+    every: int = 250
+    threads: int | None = None
+    corpus: Section = field(default_factory=lambda: {"kind": "procedural", "tasks": 2000})
+    model: Section = field(default_factory=dict)
+    sequences: SequenceSettings = field(default_factory=SequenceSettings)
+    optim: PretrainOptim = field(default_factory=PretrainOptim)
+    trainer: Section = field(default_factory=dict)
+
+
+def pretrain(config: DictConfig) -> Path:
+    """Train (or go on from the last checkpoint, or find finished) a model: its folder, in bf16, with the tokenizer.
+
+    Raises ConfigError if the folder holds a run of other settings.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    folder = Path(plain["output"]) / plain["name"]
+    finished = folder / "backbone"
+    _check_folder(folder, plain)
+    if (finished / "config.json").exists():
+        log.info("%s is trained already", finished)
+        return finished
+    if plain["threads"]:
+        torch.set_num_threads(plain["threads"])
+    tokenizer = character_tokenizer()
+    tasks = _tasks(plain["corpus"])
+    codes = codes_of([*tasks["train"], *tasks["validation"]], len(tokenizer))
+    model = small_llama(tokenizer, plain["model"], seed=plain["seed"], extra=len(codes))
+    settings = SequenceSettings(**plain["sequences"])
+    parts = {name: Sequences(tasks[name], tokenizer, settings, codes) for name in ("train", "validation")}
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml")
+    _fit(Pretraining(model, PretrainOptim(**plain["optim"]), plain["steps"]), parts, plain, folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.to(dtype=torch.bfloat16).save_pretrained(finished)
+    tokenizer.save_pretrained(finished)
+    return finished
+
+
+def _tasks(settings: Section) -> dict[str, list[Task]]:
+    corpus = build(CORPORA, settings, name="corpus")
+    return split_tasks(unique_by_name(corpus.read()), corpus.splits)
+
+
+def _check_folder(folder: Path, plain: Section) -> None:
+    file = folder / "config.yaml"
+    before: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else plain
+    free = {"output", "threads"}
+    changed = sorted(key for key in plain if key not in free and before.get(key) != plain[key])
+    if changed:
+        raise ConfigError(
+            f"{folder} holds a run with other settings for {', '.join(changed)}. "
+            "Choose another name=..., or remove the folder."
+        )
+
+
+def _fit(module: "Pretraining", parts: dict[str, Sequences], plain: Section, folder: Path) -> None:
+    keep = ModelCheckpoint(folder / "checkpoints", save_last=True, save_top_k=0, save_on_train_epoch_end=True)
+    arguments = trainer_arguments(plain["trainer"])
+    arguments.setdefault("max_steps", plain["steps"])
+    bars: list[Callback] = [RichProgressBar()] if arguments.get("enable_progress_bar", True) else []
+    trainer = lightning.Trainer(
+        **arguments,
+        default_root_dir=folder,
+        logger=CSVLogger(folder, "logs"),
+        callbacks=[keep, LearningRateMonitor("step"), *bars],
+    )
+    train, validation = (_Batches(parts[name], f"{plain['seed']}/{name}") for name in ("train", "validation"))
+    epoch = _Epoch(plain["every"], trainer.global_rank, trainer.world_size)
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer.fit(
+        module,
+        DataLoader(train, batch_size=None, sampler=epoch),
+        DataLoader(validation, batch_size=None, sampler=range(VALIDATION_BATCHES)),
+        ckpt_path=str(last) if last.exists() else None,
+        weights_only=True,
+    )
+
+
+class Pretraining(lightning.LightningModule):
+    """Next-token loss on the targets: steps, optimizer and logging."""
+
+    def __init__(self, model: LlamaForCausalLM, optim: PretrainOptim, steps: int):
+        super().__init__()
+        self.model = model
+        self.optim = optim
+        self.steps = steps
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Mean loss over the batch's targets."""
+        return self._loss("train", batch)
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """The same on tasks that are not trained on."""
+        return self._loss("val", batch)
+
+    def _loss(self, part: str, batch: dict[str, Tensor]) -> Tensor:
+        targets = batch["targets"][:, 1:]
+        logits = self.model(input_ids=batch["ids"], attention_mask=batch["mask"]).logits[:, :-1].float()
+        loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        real = targets != IGNORED
+        values = {f"{part}/loss": loss, f"{part}/accuracy": (logits.argmax(-1) == targets)[real].float().mean()}
+        training = part == "train"
+        self.log_dict(values, prog_bar=True, batch_size=len(targets), on_step=training, on_epoch=not training)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW; weight decay on matrices only, a schedule a step."""
+        optim = self.optim
+        parameters = list(self.model.parameters())
+        matrices = {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": optim.weight_decay}
+        others = {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}
+        optimizer = torch.optim.AdamW([matrices, others], lr=optim.lr, betas=(0.9, 0.98))
+        scheduler = get_scheduler(optim.schedule, optimizer, round(optim.warmup * self.steps), self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class _Batches(Dataset[dict[str, Tensor]]):
+    def __init__(self, sequences: Sequences, key: str):
+        self.sequences = sequences
+        self.key = key
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.sequences.batch(f"{self.key}/{index}")
+
+
+class _Epoch(Sampler[int]):
+    """Numbers of the batches of one epoch for one process: epoch after epoch new ones."""
+
+    def __init__(self, every: int, rank: int, world: int):
+        self.every = every
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.epoch * self.every * self.world
+        return iter(range(start + self.rank, start + self.every * self.world, self.world))
+
+    def __len__(self) -> int:
+        return self.every
