@@ -23,7 +23,7 @@ from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
 from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
 from hyperpeft.episodes import EpisodeSettings, split_tasks
-from hyperpeft.generator import Generator
+from hyperpeft.generator import SECTIONS, Generator
 from hyperpeft.objectives import OBJECTIVES, Objective
 from hyperpeft.tasks import Episode, Task, unique_by_name
 from hyperpeft.training import (
@@ -74,6 +74,8 @@ class RunConfig:
     text_encoder: Section = _section(model=MINILM)
     encoder: Section = _section(kind="joint")
     hypernetwork: Section = _section(head="per_rank")
+    label_reader: Section | None = None
+    refinement: Section | None = None
     objective: Section = _section(kind="sft")
     starts: Section = field(default_factory=dict)
     episodes: EpisodeSettings = field(default_factory=EpisodeSettings)
@@ -135,9 +137,10 @@ class Run:
 
     def build_generator(self, **hypernetwork: Any) -> Generator:
         """A new generator as configured, with changes to the hypernetwork section."""
-        sections = ("backbone", "adapter", "text_encoder", "encoder")
-        settings = {name: self.plain[name] for name in sections}
+        settings = {name: self.plain[name] for name in SECTIONS}
         head = {"seed": self.config.seed, **self.plain["hypernetwork"], **hypernetwork}
+        if head.get("head") == "none" and self.plain["hypernetwork"].get("head") != "none":
+            settings |= {"label_reader": None, "refinement": None}
         return Generator.build({**settings, "hypernetwork": head})
 
     def train(self, part: str = "generator", **hypernetwork: Any) -> Generator:
