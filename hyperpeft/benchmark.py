@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Literal
 
 import torch
 
@@ -16,6 +17,7 @@ from hyperpeft.cost import Meter, flops
 from hyperpeft.episodes import draw_episode
 from hyperpeft.metrics import METRICS
 from hyperpeft.progress import followed
+from hyperpeft.recoding import recode
 from hyperpeft.tasks import Episode, Example, Task, TaskError
 
 log = logging.getLogger(__name__)
@@ -24,12 +26,16 @@ GROUP = 8
 
 @dataclass
 class EvaluationSettings:
-    """Which cells are measured. `steps` are fine-tune steps; 0 is the start as proposed. `queries` examples a task."""
+    """Which cells are measured. `steps` are fine-tune steps; 0 is the start as proposed. `queries` examples a task.
+
+    labels: `own`, or `codes`: label sets renamed to codes (A, B, ...) whose key only the description tells.
+    """
 
     shots: list[int] = field(default_factory=lambda: [0, 4])
     steps: list[int] = field(default_factory=lambda: [0, 20])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     queries: int = 48
+    labels: Literal["own", "codes"] = "own"
     shared_baseline: bool = True
 
 
@@ -177,12 +183,18 @@ def cells_of(methods: Sequence[Method], tasks: Sequence[Task], settings: Evaluat
             log.warning(message, len(few[shots]), shots, few[shots])
         kept = [task for task in _in_order(tasks) if task.name not in few[shots]]
         for seed in settings.seeds:
-            episodes = [draw_episode(task, shots=shots, queries=settings.queries, seed=seed) for task in kept]
+            episodes = [_drawn(task, shots, seed, settings) for task in kept]
             for method in methods:
                 if method.needs_support and not shots:
                     continue
                 for group in groups(episodes):
                     yield Cell(method, group, shots, seed)
+
+
+def _drawn(task: Task, shots: int, seed: int, settings: EvaluationSettings) -> Episode:
+    episode = draw_episode(task, shots=shots, queries=settings.queries, seed=seed)
+    coded = settings.labels == "codes" and episode.labels
+    return recode(episode, Random(f"{seed}/{task.name}/codes")) if coded else episode
 
 
 def too_few(tasks: Sequence[Task], settings: EvaluationSettings) -> dict[int, list[str]]:

@@ -247,3 +247,15 @@ def test_shots_that_no_task_has_give_no_records(encoder: Encoder, caplog: pytest
     records = run_benchmark([Scratch(LORA)], TASKS, encoder, settings)
     assert {record.shots for record in records} == {2}
     assert "3 tasks have too few examples for 100 shots" in caplog.text
+
+
+def test_labels_may_be_codes_that_the_description_explains(encoder: Encoder) -> None:
+    method = Watched("watched")
+    settings = replace(SETTINGS, labels="codes", shots=[2], steps=[0], seeds=[0])
+    records = run_benchmark([method], TASKS, encoder, settings)
+    assert len(records) == len(TASKS)
+    for episode in (episode for episodes in method.asked for episode in episodes):
+        assert not set(episode.labels) & {"yes", "no"}
+        assert {example.output for example in episode.support} == set(episode.labels)
+        assert all(label in episode.descriptions[0] for label in ("yes", "no"))
+        assert all(label in episode.descriptions[0] for label in episode.labels)
