@@ -6,10 +6,12 @@ from types import MappingProxyType
 
 from hyperpeft.adapters import ADAPTERS
 from hyperpeft.config import did_you_mean
+from hyperpeft.exports.adapterhub import FORMS, adapterhub_usage, write_adapterhub
 from hyperpeft.exports.base import Exported, Format
 from hyperpeft.exports.card import model_card
 from hyperpeft.exports.classifier import write_classifier
 from hyperpeft.exports.files import MANIFEST, check_unchanged, written_at_once
+from hyperpeft.exports.gguf import gguf_usage, write_gguf
 from hyperpeft.exports.merged import MERGES, merged_usage, write_merged
 from hyperpeft.exports.peft import PEFT_FORMS, peft_usage, write_peft
 from hyperpeft.exports.safetensors import safetensors_usage, write_safetensors
@@ -18,6 +20,8 @@ EXPORTS: Mapping[str, Format] = MappingProxyType(
     {
         "peft": Format("PEFT, transformers, vLLM, SGLang (LoRA)", PEFT_FORMS, write_peft, peft_usage),
         "merged": Format("transformers", MERGES, write_merged, merged_usage),
+        "adapterhub": Format("adapters (AdapterHub)", FORMS, write_adapterhub, adapterhub_usage),
+        "gguf": Format("llama.cpp, Ollama", ("lora",), write_gguf, gguf_usage),
         "safetensors": Format("hyperpeft", ADAPTERS, write_safetensors, safetensors_usage),
     }
 )

@@ -49,8 +49,8 @@ def _reading(exported: Exported) -> dict[str, Any]:
     return {"pooling": backbone.pooling.mode, "max_tokens": backbone.tokens.max_tokens}
 
 
-def classifier_code(exported: Exported, load: str, *, imports: str) -> str:
-    """Markdown: code that predicts with the classifier; `load` is the line that makes `model`."""
+def classifier_code(exported: Exported, load: str, *, imports: str, virtual: int = 0) -> str:
+    """Markdown: code that predicts with the classifier; `load` makes `model`, which puts out so many virtual tokens."""
     backbone = exported.backbone
     if not isinstance(backbone, Encoder) or backbone.pooling.mode not in POOLING:
         return f"Labels, prototypes and scale are in `{CLASSIFIER}`: logits are scale * unit feature @ prototypes.T."
@@ -60,7 +60,7 @@ def classifier_code(exported: Exported, load: str, *, imports: str) -> str:
         f'rule = json.load(open(f"{{folder}}/{CLASSIFIER}", encoding="utf-8"))\n{load}\n'
         'batch = tokenizer(["a text"], padding=True, truncation=True, max_length=rule["max_tokens"], '
         'return_tensors="pt")\n'
-        "with torch.no_grad():\n    hidden = model(**batch).last_hidden_state\n"
+        f"with torch.no_grad():\n    hidden = model(**batch).last_hidden_state{f'[:, {virtual}:]' if virtual else ''}\n"
         f'mask = batch["attention_mask"].unsqueeze(-1)\n{POOLING[backbone.pooling.mode]}\n'
         'logits = rule["scale"] * torch.nn.functional.normalize(pooled, dim=-1) @ '
         'torch.tensor(rule["prototypes"]).T\n'

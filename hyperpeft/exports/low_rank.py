@@ -1,5 +1,6 @@
 """LoRA's two matrices as plain arrays with every scale folded into B: what all formats of LoRA are written from."""
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -19,10 +20,15 @@ def low_rank(exported: Exported) -> dict[str, tuple[Tensor, Tensor]]:
     return {
         path: (
             filled(plain(named["A"]), rank),
-            filled(adapter.scale_for(named["A"].shape[1]) * plain(named["B"]), rank),
+            filled(_scale(adapter, named["A"].shape[1]) * plain(named["B"]), rank),
         )
         for path, named in exported.weights.tensors.items()
     }
+
+
+def _scale(adapter: Any, rank: int) -> float:
+    """alpha / rank, or alpha / sqrt(rank) for rslora."""
+    return float(adapter.alpha / (math.sqrt(rank) if adapter.rslora else rank))
 
 
 def filled(tensor: Tensor, rank: int) -> Tensor:

@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from einops import rearrange
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from hyperpeft.exports.base import Exported
+from hyperpeft.exports.base import Exported, plain
 from hyperpeft.exports.classifier import classifier_code
 from hyperpeft.exports.low_rank import low_rank
 
@@ -22,6 +23,8 @@ def write_merged(exported: Exported, folder: Path) -> None:
 
     The sum is taken in fp32 and saved so, whatever the backbone's dtype here: rounding it would lose the adapter.
     """
+    if not all(parameter.is_floating_point() for parameter in exported.backbone.model.parameters()):
+        raise ValueError("the backbone is quantised: its weights are not exact. Load it whole and export again.")
     model = copy.deepcopy(exported.backbone.model).float().cpu()
     model.config._name_or_path = exported.base_model
     with torch.no_grad():
@@ -33,11 +36,62 @@ def write_merged(exported: Exported, folder: Path) -> None:
 def _merge_lora(exported: Exported, model: nn.Module) -> None:
     """W + scale * B A."""
     for path, (A, B) in low_rank(exported).items():
+        _set(model, path, _weight(model, path) + B.T @ A)
+
+
+def _merge_dora(exported: Exported, model: nn.Module) -> None:
+    """m (W + scale * B A) / ||W + scale * B A||, norms over each output's row, m = ||W|| (1 + magnitude)."""
+    for path, (A, B) in low_rank(exported).items():
+        W = _weight(model, path)
+        whole = W + B.T @ A
+        magnitude = W.norm(dim=1) * (1 + plain(exported.weights.tensors[path]["magnitude"])[0])
+        _set(model, path, rearrange(magnitude / whole.norm(dim=1), "o -> o 1") * whole)
+
+
+def _merge_ia3(exported: Exported, model: nn.Module) -> None:
+    """Columns times 1 + l_in, or rows and bias times 1 + l_out."""
+    for path, named in exported.weights.tensors.items():
+        if "l_in" in named:
+            _set(model, path, _weight(model, path) * (1 + plain(named["l_in"])))
+            continue
+        factors = 1 + plain(named["l_out"])[0]
+        _set(model, path, _weight(model, path) * rearrange(factors, "o -> o 1"))
         module: Any = model.get_submodule(path)
-        module.weight += A.T @ B if isinstance(module, Conv1D) else B.T @ A
+        if module.bias is not None:
+            module.bias *= factors
 
 
-MERGES: Mapping[str, Merge] = MappingProxyType({"lora": _merge_lora})
+def _merge_sparse(exported: Exported, model: nn.Module) -> None:
+    """W + S."""
+    adapter: Any = exported.weights.adapter
+    for path, named in exported.weights.tensors.items():
+        W = _weight(model, path)
+        _set(model, path, W + adapter.dense(named["values"].detach().cpu().float(), *W.shape)[0])
+
+
+def _merge_bias(exported: Exported, model: nn.Module) -> None:
+    """bias + change. Raises ValueError if a module of the model class has no bias: its folder could not hold one."""
+    for path, named in exported.weights.tensors.items():
+        module: Any = model.get_submodule(path)
+        if module.bias is None:
+            raise ValueError(f"{path} has no bias in this model, so 'merged' cannot hold one. Use 'safetensors'.")
+        module.bias += plain(named["bias"])[0]
+
+
+def _weight(model: nn.Module, path: str) -> Tensor:
+    """`[d_out d_in]`."""
+    module: Any = model.get_submodule(path)
+    return module.weight.T if isinstance(module, Conv1D) else module.weight
+
+
+def _set(model: nn.Module, path: str, weight: Tensor) -> None:
+    module: Any = model.get_submodule(path)
+    module.weight.copy_(weight.T if isinstance(module, Conv1D) else weight)
+
+
+MERGES: Mapping[str, Merge] = MappingProxyType(
+    {"lora": _merge_lora, "dora": _merge_dora, "ia3": _merge_ia3, "sparse": _merge_sparse, "bias": _merge_bias}
+)
 
 
 def merged_usage(exported: Exported) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import color_episode
+from conftest import color_episode, noise
 from export_checks import KINDS, load_backbone, make
 
 from hyperpeft import load_generator
+from hyperpeft.adapters import Prompt
 from hyperpeft.api import Adapter
 from hyperpeft.backbones import Encoder
 from hyperpeft.exports import Exported, write_export
@@ -54,6 +55,16 @@ def test_the_cards_code_reproduces_predict(exported: Exported, name: str, tmp_pa
     torch.testing.assert_close(probabilities, expected, atol=1e-4, rtol=1e-3)
     code = snippet(tmp_path, "", INPUTS)
     assert len([line for line in code.split("\n") if line.strip() and "import" not in line]) <= 14
+
+
+def test_the_cards_code_leaves_virtual_tokens_out(folders: dict[str, Path], tmp_path: Path) -> None:
+    backbone = load_backbone(folders["bert"])
+    weights = noise(backbone.start(Prompt(tokens=3, gated=False)), 0, 0.3)
+    adapter = Adapter(weights, color_episode(), backbone)
+    labels, probabilities = run(snippet(adapter.export(tmp_path / "a"), backbone.name, INPUTS))
+    assert labels == adapter.predict(INPUTS)
+    expected = torch.tensor([list(row.values()) for row in adapter.predict_proba(INPUTS)])
+    torch.testing.assert_close(probabilities, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_the_rule_depends_on_the_adapter(exported: Exported, tmp_path: Path) -> None:

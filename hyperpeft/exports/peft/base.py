@@ -37,6 +37,12 @@ def task_type(exported: Exported) -> TaskType:
     return TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else TaskType.CAUSAL_LM
 
 
+def sorted_targets(config: Any) -> Any:
+    """The config with its targets as a sorted list: PEFT makes a set of them, whose order would change in the file."""
+    config.target_modules = sorted(config.target_modules)
+    return config
+
+
 def target_names(exported: Exported) -> list[str]:
     """Last parts of the adapted modules' paths, sorted: PEFT adapts every module whose path ends so."""
     return sorted({path.rsplit(".", 1)[-1] for path in exported.weights.tensors})

@@ -6,23 +6,22 @@ from torch import Tensor
 
 from hyperpeft.exports.base import Exported
 from hyperpeft.exports.low_rank import low_rank
-from hyperpeft.exports.peft.base import common_settings, is_transposed, matched, target_names
+from hyperpeft.exports.peft.base import common_settings, is_transposed, matched, sorted_targets, target_names
 
 
 def lora_config(exported: Exported) -> LoraConfig:
     """lora_alpha = r, since lora_tensors folds the scale into B: no scaling rule of any runtime matters then."""
-    rank, names = _rank(exported), target_names(exported)
+    rank = _rank(exported)
     config = LoraConfig(
         **common_settings(exported),
         r=rank,
         lora_alpha=rank,
-        target_modules=names,
+        target_modules=target_names(exported),
         lora_dropout=0.0,
         bias="none",
         fan_in_fan_out=is_transposed(exported),
     )
-    config.target_modules = names  # LoraConfig makes a set of it, whose order in the file would change from run to run
-    return config
+    return sorted_targets(config)
 
 
 def lora_tensors(exported: Exported) -> dict[str, Tensor]:

@@ -1,0 +1,72 @@
+"""`hyperpeft train` and `hyperpeft benchmark`: long runs from a configuration, which a second call continues."""
+
+import typer
+from omegaconf import OmegaConf
+
+from hyperpeft.cli.console import INTERRUPTED, messages, print_json, results, say
+from hyperpeft.cli.options import AsJson, Configs, Overrides, PrintConfig
+from hyperpeft.config import load_config
+from hyperpeft.report import score_table, summary
+from hyperpeft.run import Run, RunConfig, is_first_process
+from hyperpeft.study import BenchmarkConfig, Study
+
+REFERENCE = "shared multi-task adapter"
+
+
+def train_command(
+    overrides: Overrides = None, config: Configs = None, print_config: PrintConfig = False, json: AsJson = False
+) -> None:
+    """Meta-train a generator of adapters, then measure it on held-out tasks."""
+    merged = load_config(RunConfig, config or ["configs/default.yaml"], overrides or [])
+    if print_config:
+        say(OmegaConf.to_yaml(merged).rstrip("\n"))
+        return
+    try:
+        _train(Run(merged), as_json=json)
+    except KeyboardInterrupt as stop:
+        messages().print("interrupted: the same command goes on from the last checkpoint.")
+        raise typer.Exit(INTERRUPTED) from stop
+
+
+def _train(run: Run, *, as_json: bool) -> None:
+    generator = run.train()
+    settings = run.config.evaluation
+    shared = run.train("shared", head="none") if settings.shared_baseline else None
+    if not is_first_process():
+        return
+    records = run.evaluate(generator, shared)
+    scores = summary(records)
+    generator.about["evaluation"] = {"held-out tasks, score in % [95 % interval]": scores}
+    place = run.folder / "generator"
+    generator.save_pretrained(place)
+    if as_json:
+        print_json({"generator": str(place), "evaluation": scores})
+        return
+    reference = REFERENCE if shared else "no adapter"
+    results().print(score_table(records, title=f"Held-out tasks of {run.config.name}", reference=reference))
+    say(f"\nThe generator is in {place}. Use it:\n")
+    say(f'    hyperpeft generate -d "describe the task" -e examples.csv -g {place} -o out/adapter')
+    say(f'    hyperpeft.generate("describe the task", examples=[...], generator="{place}")\n')
+
+
+def benchmark_command(
+    overrides: Overrides = None, config: Configs = None, print_config: PrintConfig = False, json: AsJson = False
+) -> None:
+    """Measure few-shot adaptation: methods x tasks x shots x fine-tune steps x seeds."""
+    merged = load_config(BenchmarkConfig, config or ["configs/benchmark.yaml"], overrides or [])
+    if print_config:
+        say(OmegaConf.to_yaml(merged).rstrip("\n"))
+        return
+    try:
+        study = Study(merged)
+        records = study.run()
+    except KeyboardInterrupt as stop:
+        messages().print("interrupted: the same command goes on after the last finished cell.")
+        raise typer.Exit(INTERRUPTED) from stop
+    report = study.folder.path / "report.md"
+    if json:
+        print_json({"report": str(report), "records": len(records), "scores": summary(records)})
+        return
+    for table in study.tables(records):
+        results().print(table)
+    say(f"The report is {report}")
