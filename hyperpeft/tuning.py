@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,15 +46,20 @@ class Tuned:
 
 
 def tune(
-    methods: Sequence[Method], tasks: Sequence[Task], backbone: Backbone[Any], settings: TuningSettings, folder: Path
+    methods: Sequence[Method],
+    tasks: Sequence[Task],
+    backbone: Backbone[Any],
+    settings: TuningSettings,
+    folder: Path,
+    labels: Literal["own", "codes"] = "own",
 ) -> dict[str, Tuned]:
     """For each trainable method the candidate with the best mean score; of equals that of lower loss, then the smaller.
 
-    Records go to `folder/lr-<step size>.jsonl`; what they hold already is not measured again.
+    `labels` as in EvaluationSettings. Records go to `folder/lr-<step size>.jsonl`; what is there is not measured again.
     """
     trainable = [method for method in methods if method.trainable]
     chosen = spread(tasks, settings.tasks)
-    cells = EvaluationSettings(settings.shots, settings.steps, settings.seeds, settings.queries)
+    cells = EvaluationSettings(settings.shots, settings.steps, settings.seeds, settings.queries, labels)
     found: dict[float, list[Record]] = {}
     for lr in settings.lrs:
         names = {method.name: lr for method in trainable}

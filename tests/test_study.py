@@ -234,6 +234,19 @@ def test_another_corpus_can_be_measured(home: Path) -> None:
     assert {task.name for task in made.materials.train} == {"colour", "size"}
 
 
+def test_without_the_training_corpus_only_methods_that_need_it_are_left_out(home: Path) -> None:
+    corpus = write_corpus(home / "here" / "corpus")
+    change = ["corpus.kind=folder", f"corpus.path={corpus}", f"corpus.splits={home}/here/splits.yaml"]
+    settings = yaml.safe_load((home / "generator/config.yaml").read_text())
+    settings["about"]["run"]["corpus"]["path"] = str(home / "nowhere")
+    (home / "generator/config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ValueError, match="cannot be read here"):
+        study(home)
+    study(home, *change, "methods=[generated]").run()
+    with pytest.raises(ValueError, match="'shared multi-task adapter' cannot run: what the generator was meta-trained"):
+        study(home, *change, "methods=['shared multi-task adapter']").run()
+
+
 def test_skipped_tasks_are_counted_and_too_few_is_said_beforehand(home: Path) -> None:
     corpus = write_corpus(home / "uneven" / "corpus", {"speed": 4, "shape": 4})
     change = ["corpus.kind=folder", f"corpus.path={corpus}", f"corpus.splits={home}/uneven/splits.yaml"]

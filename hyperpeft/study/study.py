@@ -1,7 +1,7 @@
 """A benchmark from its configuration: methods, tuning, measurement, report, and the folder that holds them."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -23,8 +23,9 @@ from hyperpeft.estimate import minutes, minutes_of_meta_training
 from hyperpeft.generator import Generator
 from hyperpeft.report import Facts, ReportSettings, Results, provenance, score_tables, write_report
 from hyperpeft.run import STARTS, Run, RunConfig
+from hyperpeft.study.demand import NotYetMadeError, TasksOnDemand, UnavailableError
 from hyperpeft.study.folder import StudyFolder
-from hyperpeft.tasks import Task
+from hyperpeft.tasks import Task, TaskError
 from hyperpeft.tuning import Tuned, TuningSettings, tune
 
 log = logging.getLogger(__name__)
@@ -67,10 +68,9 @@ class Study:
         self.generator = load_generator(config.generator)
         self.identity = fingerprint(self.generator)
         self.folder.check(self.plain, self.identity)
-        self.training = Run(self._run_config("starts"))
-        self.measuring = self.training if config.corpus is None else Run(self._run_config("measured", config.corpus))
-        self.tasks = self.measuring.usable(config.split, self.generator)
-        self.validation = self.measuring.usable("validation", self.generator)
+        measuring = self.training if config.corpus is None else Run(self._run_config("measured", config.corpus))
+        self.tasks = measuring.usable(config.split, self.generator)
+        self.validation = measuring.usable("validation", self.generator)
         self.too_few = too_few(self.tasks, self.evaluation)
         self._check_tasks()
 
@@ -88,7 +88,7 @@ class Study:
     def _measure(self, methods: Sequence[Method], lrs: Mapping[str, float]) -> list[Record]:
         """Texts of measured tasks are embedded whenever they come, as for a new task; training tasks are known."""
         text, backbone = self.generator.text_encoder, self.generator.backbone
-        text([description for task in self.materials.train for description in task.descriptions])
+        text([description for task in self.training_tasks.loaded for description in task.descriptions])
         with text.uncached():
             return run_benchmark(methods, self.tasks, backbone, self.evaluation, file=self.folder.records, lrs=lrs)
 
@@ -107,7 +107,7 @@ class Study:
         for name in self._chosen:
             try:
                 method = METHODS[name](self.materials)
-            except ImportError as error:
+            except (ImportError, UnavailableError) as error:
                 self._leave_out(name, str(error))
             else:
                 made += [method] if self._usable(name, method) else []
@@ -130,15 +130,28 @@ class Study:
     # ---- what methods are made from
 
     @cached_property
+    def training(self) -> Run:
+        """The generator's own recipe with its tasks. Raises UnavailableError where those are not on this machine."""
+        try:
+            return Run(self._run_config("starts"))
+        except TaskError as error:
+            raise UnavailableError(f"what the generator was meta-trained on cannot be read here: {error}") from error
+
+    @cached_property
+    def training_tasks(self) -> TasksOnDemand:
+        """The meta-train tasks that the backbone can do."""
+        return TasksOnDemand(lambda: self.training.usable("train", self.generator))
+
+    @cached_property
     def materials(self) -> Materials:
         """Other starts are meta-trained by the generator's own recipe when they are asked for."""
         return Materials(
             generator=self.generator,
-            train=self.training.usable("train", self.generator),
+            train=self.training_tasks,
             measured={task.name: task for task in (*self.tasks, *self.validation)},
             learned=self._learned,
             folder=self.folder.path / "materials",
-            seed=self.training.config.seed,
+            seed=self.generator.about["run"]["seed"],
         )
 
     @property
@@ -153,21 +166,21 @@ class Study:
 
     def _known(self, name: str) -> Generator:
         if name in STARTS and not (self.training.folder / name / "config.yaml").exists():
-            raise _NotYetLearnedError(name)
+            raise NotYetMadeError(name)
         return self._learned(name)
 
     def _planned(self) -> tuple[list[Method], list[str]]:
         """Methods as far as they can be had without training, and what is still to be made from meta-train tasks."""
         planned: list[Method] = []
         starts: dict[str, None] = {}
-        materials = replace(self.materials, learned=self._known, train=_NotYetUsed())
+        materials = replace(self.materials, learned=self._known, train=TasksOnDemand(_adapters_of_training_tasks))
         for name in self._chosen:
             try:
                 planned.append(METHODS[name](materials))
-            except _NotYetLearnedError as start:
+            except NotYetMadeError as start:
                 starts[str(start)] = None
                 planned.append(_stand_in(name, self.generator))
-            except ImportError:
+            except (ImportError, UnavailableError):
                 continue  # said by `methods`
         return [m for m in planned if m.suits(self.generator.backbone) and not _absent(m)], list(starts)
 
@@ -190,7 +203,14 @@ class Study:
     def _tuned(self, methods: Sequence[Method]) -> dict[str, Tuned]:
         if not any(self.evaluation.steps) or not any(self.evaluation.shots):
             return {}
-        found = tune(methods, self.validation, self.generator.backbone, self.tuning, self.folder.path / "tuning")
+        found = tune(
+            methods,
+            self.validation,
+            self.generator.backbone,
+            self.tuning,
+            self.folder.path / "tuning",
+            self.evaluation.labels,
+        )
         self.folder.write_step_sizes(found)
         return found
 
@@ -213,9 +233,10 @@ class Study:
                 raise ConfigError(f"evaluation.{name} is {self.plain['evaluation'][name]}: give numbers of 0 or more.")
 
     def _check_tasks(self) -> None:
-        """The measured and the tuned-on tasks are none that the generator or a start was meta-trained on."""
-        seen = {*self.generator.about["meta_train_tasks"], *(task.name for task in self.training.parts["train"])}
-        both = sorted(task.name for task in (*self.tasks, *self.validation) if task.name in seen)
+        """The measured and the tuned-on tasks are none that the generator, and so every start, was meta-trained on."""
+        both = sorted(
+            {task.name for task in (*self.tasks, *self.validation)} & {*self.generator.about["meta_train_tasks"]}
+        )
         if both:
             raise ConfigError(f"the generator was meta-trained on {both}: choose a corpus or splits without them.")
         for shots, few in self.too_few.items():
@@ -244,7 +265,7 @@ class Study:
         run = {key: value for key, value in self.generator.about["run"].items() if key != "evaluation"}
         run |= {"name": name, "output": str(self.folder.path), "threads": self.plain["threads"]}
         if corpus is not None:
-            run["corpus"] = OmegaConf.to_container(corpus, resolve=True)
+            run |= {"corpus": OmegaConf.to_container(corpus, resolve=True), "licences": None}
         config = OmegaConf.structured(RunConfig)
         try:
             for key in run.keys() & config.keys():
@@ -255,21 +276,8 @@ class Study:
             raise ConfigError(f"the generator's about.run is of another version: {error}") from error
 
 
-class _NotYetLearnedError(Exception):
-    """A method needs something, named by this, that is made from the meta-train tasks first."""
-
-
-class _NotYetUsed(Sequence[Task]):
-    """The meta-train tasks of a plan: a method that works on them is not made yet."""
-
-    def __len__(self) -> int:
-        raise _NotYetLearnedError("adapters of training tasks")
-
-    def __getitem__(self, index: Any) -> Any:
-        raise _NotYetLearnedError("adapters of training tasks")
-
-    def __iter__(self) -> Iterator[Task]:
-        raise _NotYetLearnedError("adapters of training tasks")
+def _adapters_of_training_tasks() -> list[Task]:
+    raise NotYetMadeError("adapters of training tasks")
 
 
 def _stand_in(name: str, generator: Generator) -> Method:
