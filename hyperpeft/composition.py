@@ -148,6 +148,10 @@ def _readout(parts: Sequence[AdapterWeights], factors: Sequence[float]) -> dict[
     total = sum(map(abs, factors))
     shares = [abs(factor) / total for factor in factors] if total else [1 / len(parts)] * len(parts)
     names = parts[0].readout
+    for name in names:
+        shapes = sorted({tuple(part.readout[name].shape[1:]) for part in parts})
+        if len(shapes) > 1:
+            raise ValueError(f"the read-out {name!r} has sizes {shapes}: these adapters are for unlike sets of labels.")
     return {
         name: torch.stack([share * part.readout[name] for share, part in zip(shares, parts, strict=True)]).sum(0)
         for name in names

@@ -3,9 +3,11 @@
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +17,7 @@ from torch import Tensor
 from hyperpeft.backbones.pretrained import fingerprint
 from hyperpeft.config import did_you_mean
 from hyperpeft.generator import Generator
-from hyperpeft.tasks import Episode
+from hyperpeft.tasks import Episode, Example
 from hyperpeft.weights import AdapterWeights, stack
 
 
@@ -32,10 +34,12 @@ class StoreReport:
 
 
 class TaskStore:
-    """Adapters of many tasks by name, of which only the task embeddings are kept, `[d_task]` each.
+    """Adapters of many tasks by name, of which only a small record is kept.
 
-    `capacity`: adapters held ready; the one asked for longest ago makes room. An adapter made again equals the one that
-    the generator makes from the task itself (to rounding, as batches differ). Not for fine-tuned adapters.
+    Where the generator makes adapters from task embeddings alone, a record is the task's embedding `[d_task]`; where it
+    reads the labels or refines on the support too, the record is the episode as text, without its query. `capacity`:
+    adapters held ready; the one asked for longest ago makes room. An adapter made again equals the one that the
+    generator makes from the task (to rounding, as batches differ). Not for fine-tuned adapters.
     """
 
     def __init__(self, generator: Generator, capacity: int = 64):
@@ -43,41 +47,46 @@ class TaskStore:
             raise ValueError(f"capacity is {capacity}: it must be at least 1.")
         self.generator = generator
         self.capacity = capacity
-        self._embeddings: dict[str, Tensor] = {}
+        self._records: dict[str, Tensor] = {}
         self._ready: OrderedDict[str, AdapterWeights] = OrderedDict()
         self._hits = self._misses = 0
         self._seconds = 0.0
 
     def __len__(self) -> int:
-        return len(self._embeddings)
+        return len(self._records)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._embeddings
+        return name in self._records
 
     @property
     def names(self) -> list[str]:
         """Names of the tasks, in the order in which they came."""
-        return list(self._embeddings)
+        return list(self._records)
 
-    @torch.no_grad()
+    @property
+    def keeps_embeddings(self) -> bool:
+        """Whether a record is an embedding: the generator needs nothing else of a task."""
+        return self.generator.label_reader is None and self.generator.refinement is None
+
     def add(self, episodes: Mapping[str, Episode]) -> None:
         """Keep tasks by name, in place of former ones of these names; the query is not looked at."""
         if not episodes:
             return
-        was_training = self.generator.training
-        self.generator.eval()
-        try:
-            embeddings = self.generator.encoder(list(episodes.values()))
-        finally:
-            self.generator.train(was_training)
-        for name, embedding in zip(episodes, embeddings.detach().float().cpu(), strict=True):
-            self._embeddings[name] = embedding.clone()
+        records = self._embedded(episodes) if self.keeps_embeddings else map(_as_bytes, episodes.values())
+        for name, record in zip(episodes, records, strict=True):
+            self._records[name] = record
             self._ready.pop(name, None)
+
+    @torch.no_grad()
+    def _embedded(self, episodes: Mapping[str, Episode]) -> list[Tensor]:
+        with _evaluating(self.generator):
+            embeddings = self.generator.encoder(list(episodes.values()))
+        return [embedding.clone() for embedding in embeddings.detach().float().cpu()]
 
     def remove(self, name: str) -> None:
         """Forget a task. Raises KeyError saying what there is."""
         self._check([name])
-        del self._embeddings[name]
+        del self._records[name]
         self._ready.pop(name, None)
 
     def weights(self, names: Sequence[str]) -> AdapterWeights:
@@ -87,7 +96,7 @@ class TaskStore:
         """
         self._check(names)
         missing = [name for name in dict.fromkeys(names) if name not in self._ready]
-        made = self._made(missing)
+        made = self._made(missing) if missing else {}
         self._misses += len(missing)
         self._hits += len(set(names)) - len(missing)
         found = {name: made[name] if name in made else self._ready[name] for name in names}
@@ -100,24 +109,21 @@ class TaskStore:
 
     @torch.no_grad()
     def _made(self, names: Sequence[str]) -> dict[str, AdapterWeights]:
-        if not names:
-            return {}
         started = time.perf_counter()
-        was_training = self.generator.training
-        self.generator.eval()
-        try:
-            device = next(self.generator.hypernetwork.parameters()).device
-            embeddings = torch.stack([self._embeddings[name] for name in names]).to(device)
-            weights = self.generator.hypernetwork(embeddings).detach()
-        finally:
-            self.generator.train(was_training)
+        records = [self._records[name] for name in names]
+        with _evaluating(self.generator):
+            if self.keeps_embeddings:
+                device = next(self.generator.hypernetwork.parameters()).device
+                weights = self.generator.hypernetwork(torch.stack(records).to(device)).detach()
+            else:
+                weights = self.generator.generate([_as_episode(record) for record in records])
         alone = {name: weights[index].map(Tensor.clone) for index, name in enumerate(names)}
         self._seconds += time.perf_counter() - started
         return alone
 
     def report(self) -> StoreReport:
         """What was measured so far; milliseconds are of the wall clock, averaged over the adapters made."""
-        kept = sum(e.numel() * e.element_size() + len(name.encode()) for name, e in self._embeddings.items())
+        kept = sum(e.numel() * e.element_size() + len(name.encode()) for name, e in self._records.items())
         ready = next(iter(self._ready.values()), None)
         size = sum(leaf.numel() * leaf.element_size() for _, leaf in ready.named()) if ready else 0
         made = self._misses
@@ -125,14 +131,12 @@ class TaskStore:
         return StoreReport(len(self), kept / max(1, len(self)), size, milliseconds, self._hits, self._misses)
 
     def save(self, path: Path) -> None:
-        """Write the embeddings and names as one safetensors file."""
+        """Write the records and names as one safetensors file."""
         header = {"names": json.dumps(self.names), "generator": fingerprint(self.generator), "format": "pt"}
-        rows = list(self._embeddings.values())
-        embeddings = torch.stack(rows) if rows else torch.zeros(0, self.generator.encoder.d_task)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         try:
-            save_file({"embeddings": embeddings}, partial, metadata=header)
+            save_file({str(index): record for index, record in enumerate(self._records.values())}, partial, header)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -143,20 +147,43 @@ class TaskStore:
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
-                embeddings = file.get_tensor("embeddings")
+                records = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} cannot be read as a task store: {error}") from error
         expected = fingerprint(generator)
         if header.get("generator") != expected:
             raise ValueError(
-                f"{path} holds embeddings of the generator with fingerprint {header.get('generator')}; this one has "
-                f"{expected}: they would mean nothing to it. Load the same generator, or add the tasks anew."
+                f"{path} holds tasks of the generator with fingerprint {header.get('generator')}; this one has "
+                f"{expected}: they would mean something else to it. Load the same generator, or add the tasks anew."
             )
         store = cls(generator, capacity)
-        store._embeddings = dict(zip(json.loads(header["names"]), embeddings.unbind(0), strict=True))
+        store._records = {name: records[str(index)] for index, name in enumerate(json.loads(header["names"]))}
         return store
 
     def _check(self, names: Sequence[str]) -> None:
         for name in names:
-            if name not in self._embeddings:
-                raise KeyError(f"there is no task {name!r} in this store. {did_you_mean(name, self._embeddings)}")
+            if name not in self._records:
+                raise KeyError(f"there is no task {name!r} in this store. {did_you_mean(name, self._records)}")
+
+
+@contextmanager
+def _evaluating(generator: Generator) -> Iterator[None]:
+    """The generator in eval mode inside the `with`, and as it was after."""
+    was_training = generator.training
+    generator.eval()
+    try:
+        yield
+    finally:
+        generator.train(was_training)
+
+
+def _as_bytes(episode: Episode) -> Tensor:
+    text = json.dumps(asdict(replace(episode, query=())), ensure_ascii=False, separators=(",", ":"))
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+def _as_episode(record: Tensor) -> Episode:
+    fields = json.loads(bytes(record.tolist()).decode())
+    fields["support"] = tuple(Example(**example) for example in fields["support"])
+    read: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    return Episode(**read)

@@ -106,6 +106,27 @@ def test_a_store_of_another_generator_or_file_is_refused(
         TaskStore(generator, capacity=0)
 
 
+def test_a_generator_that_reads_labels_keeps_the_episode(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Any part beside encoder and hypernetwork makes the record an episode; here one that looks at the support."""
+
+    class Refinement(torch.nn.Module):
+        def forward(self, backbone: object, weights: AdapterWeights, episodes: list[Episode]) -> AdapterWeights:
+            assert not any(episode.query for episode in episodes)
+            return weights * float(len(episodes[0].support))
+
+    monkeypatch.setattr(generator, "refinement", Refinement())
+    episode = color_episode(labels=("grün", "red"), support=color_episode().support[1::2])
+    store = TaskStore(generator)
+    store.add({"a": episode})
+    assert not store.keeps_embeddings
+    close(store.weights(["a"]), generator.generate([episode.with_query(())]))
+    store.save(tmp_path / "tasks.safetensors")
+    close(TaskStore.load(tmp_path / "tasks.safetensors", generator).weights(["a"]), store.weights(["a"]))
+    assert 100 < store.report().bytes_per_task < 1000
+
+
 def test_the_generators_mode_is_left_as_it_was(generator: Generator) -> None:
     generator.train()
     store = TaskStore(generator)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import color_episode, noise, size_episode, wake
+from conftest import character_tokenizer, color_episode, noise, size_episode, wake
+from families import save_family
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
 from hyperpeft.adapters import ADAPTERS, AdapterKind, Bottleneck
@@ -235,3 +236,17 @@ def test_left_and_right_padding_give_the_same_result(
             found.append(logits[mask.bool()])
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[2], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_beyond_a_sliding_window_is_named(tmp_path: Path) -> None:
+    """The cache drops its first entries there, which are the virtual tokens."""
+    folder = save_family("mistral", tmp_path / "mistral", character_tokenizer())
+    mistral = CausalLm(str(folder), dtype="float32", max_tokens=64)
+    ids = torch.randint(6, 60, (1, 12), generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    with mistral.adapted(noise(mistral.start(KINDS["prompt"]), 1)):
+        mistral.model.generate(input_ids=ids[:, :8], attention_mask=torch.ones_like(ids[:, :8]), **options)
+        with pytest.raises(
+            ValueError, match="17 tokens, virtual ones included, are more than the sliding window of 16"
+        ):
+            mistral.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
