@@ -6,24 +6,26 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
+from hyperpeft.asked import asked_episode, check_labels
 from hyperpeft.backbones import BACKBONES, Backbone
 from hyperpeft.config import ConfigError, build, did_you_mean
 from hyperpeft.exports import Exported, check_unchanged, model_card, write_export, written_at_once
 from hyperpeft.generator import Generator
 from hyperpeft.hub import fetched, pushed
 from hyperpeft.metrics import METRICS
-from hyperpeft.tasks import Episode, Example, TaskError, as_examples
+from hyperpeft.selection import ENOUGH, choose
+from hyperpeft.tasks import Episode, Example, as_examples
 from hyperpeft.weights import AdapterWeights, load_weights, save_weights
 
 Examples = Iterable[object]
 Labels = Sequence[str] | Mapping[str, str]
+Select = Literal["generated", "auto"]
 LOADING = '```python\nimport hyperpeft\n\nadapter = hyperpeft.load_adapter("this folder")\n```'
-TASK_KEYS = ("description", "examples", "labels")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Adapter:
     backbone: Backbone[Any]
     generator: str = ""
     finetune_steps: int = 0
+    choice: str = "generated"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,7 +67,7 @@ class Adapter:
         if name not in METRICS:
             raise ValueError(f"there is no metric {name!r}. {did_you_mean(name, METRICS)}")
         pairs = as_examples(examples)
-        _check_labels(pairs, self.labels)
+        check_labels(pairs, self.labels)
         return METRICS[name](self.predict([pair.input for pair in pairs]), [pair.output for pair in pairs])
 
     def finetune(
@@ -74,7 +77,7 @@ class Adapter:
         episode = self.episode
         if examples is not None:
             support = as_examples(examples)
-            _check_labels(support, self.labels)
+            check_labels(support, self.labels)
             episode = replace(episode, support=support)
         tuned = finetune(self.backbone, self.weights, [episode], FinetuneSettings(steps=steps, lr=lr, seed=seed))
         return replace(self, weights=tuned, episode=episode, finetune_steps=self.finetune_steps + steps)
@@ -111,6 +114,7 @@ class Adapter:
             "backbone": backbone,
             "generator": self.generator,
             "finetune_steps": self.finetune_steps,
+            "choice": self.choice,
         }
         card = model_card(self._exported(), "adapter", LOADING)
         with written_at_once(path, about={"format": "adapter"}, overwrite=overwrite) as folder:
@@ -137,16 +141,26 @@ def generate(
     generator: str | Path | Generator | None = None,
     finetune_steps: int = 0,
     lr: float = 1e-3,
+    select: Select = "generated",
 ) -> Adapter:
     """An adapter for a task from its description (or several paraphrases), its examples, or both.
 
     `labels`: the label set, or labels with their descriptions; read from the examples' outputs if the backbone
     classifies and none is given. `generator`: a folder or a Generator; default the one inside the package.
+    `select="auto"` asks 8 examples or more, by cross-validation, whether no adapter, the shared one or the generated one
+    (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it.
     Raises TaskError or ValueError saying what is missing: neither description nor examples, an output that is not
     among the labels, ...
     """
     task = {"description": task_description, "examples": examples, "labels": labels}
-    return generate_many([task], generator=generator, finetune_steps=finetune_steps, lr=lr)[0]
+    if select not in ("generated", "auto"):
+        raise ValueError(f"select is {select!r}: there is 'generated' and 'auto'.")
+    made = generate_many([task], generator=generator, finetune_steps=finetune_steps, lr=lr)[0]
+    if select == "generated" or len(made.episode.support) < ENOUGH:
+        return made
+    made_by = generator if isinstance(generator, Generator) else load_generator(generator)
+    name, weights = choose(made_by, made.episode, made.weights, FinetuneSettings(steps=finetune_steps, lr=lr))
+    return replace(made, weights=weights, choice=name, finetune_steps=finetune_steps if name == "fine-tuned" else 0)
 
 
 def generate_many(
@@ -158,7 +172,7 @@ def generate_many(
 ) -> list[Adapter]:
     """Adapters for many tasks in one pass: mappings with `description`, `examples`, `labels` as in generate."""
     made_by = generator if isinstance(generator, Generator) else load_generator(generator)
-    episodes = [_episode(task, f"task {index}", made_by.backbone) for index, task in enumerate(tasks)]
+    episodes = [asked_episode(task, f"task {index}", made_by.backbone) for index, task in enumerate(tasks)]
     if not episodes:
         return []
     weights = made_by.generate(episodes)
@@ -201,7 +215,7 @@ def load_adapter(path: str | Path, backbone: Backbone[Any] | None = None) -> Ada
             f"{from_folder} is an adapter for backbone {weights.backbone}; loaded is {backbone.identity}."
         )
     weights = replace(weights, backbone=backbone.identity)
-    return Adapter(weights, episode, backbone, about["generator"], about["finetune_steps"])
+    return Adapter(weights, episode, backbone, about["generator"], about["finetune_steps"], about["choice"])
 
 
 @lru_cache(maxsize=4)
@@ -222,59 +236,6 @@ def _load_generator(folder: Path, changed: int) -> Generator:
     return Generator.from_pretrained(folder)
 
 
-def _episode(task: Mapping[str, Any], where: str, backbone: Backbone[Any]) -> Episode:
-    for key in task:
-        if key not in TASK_KEYS:
-            raise TaskError(f"{where} has no {key!r}. {did_you_mean(key, TASK_KEYS)}")
-    descriptions = _descriptions(task.get("description"), where)
-    examples = task.get("examples")
-    support = as_examples(examples, where=f"{where}: examples") if examples is not None else ()
-    if not descriptions and not support:
-        raise TaskError(
-            f"{where}: neither a description nor examples: nothing tells what the task is. Give one or both."
-        )
-    labels, explained = _labels(task.get("labels"), where)
-    if task.get("labels") is None and backbone.classifies:
-        labels = tuple(dict.fromkeys(example.output for example in support))
-    _check_labels(support, labels)
-    metric = "accuracy" if labels else "exact_match"
-    episode = Episode(where, descriptions, support, (), labels, explained, metric)
-    backbone.check(episode)
-    return episode
-
-
-def _descriptions(value: object, where: str) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else [] if value is None else value
-    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise TaskError(f"{where}: the description is {value!r}: give a text or a list of texts.")
-    return tuple(text.strip() for text in texts if text.strip())
-
-
-def _labels(value: Any, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Labels and, where there are any, their descriptions."""
-    listed = isinstance(value, Iterable) and not isinstance(value, str)
-    labels = list(value) if listed else []
-    if not (listed or value is None) or not all(isinstance(label, str) for label in labels):
-        raise TaskError(f"{where}: labels is {value!r}: give a list of texts, or a mapping of texts to descriptions.")
-    if not all(label.strip() for label in labels):
-        raise TaskError(f"{where}: a label is empty.")
-    twice = [label for label in labels if labels.count(label) > 1]
-    if twice:
-        raise TaskError(f"{where}: the label {twice[0]!r} is given twice.")
-    described = isinstance(value, Mapping) and any(value.values())
-    return tuple(labels), tuple(text or "" for text in value.values()) if described else ()
-
-
-def _check_labels(examples: Sequence[Example], labels: Iterable[str]) -> None:
-    known = set(labels)
-    for example in examples:
-        if known and example.output not in known:
-            raise TaskError(
-                f"the output {example.output!r} (of input {example.input[:60]!r}) is not among the labels. "
-                f"{did_you_mean(example.output, known)}"
-            )
-
-
 def _read_about(file: Path) -> tuple[dict[str, Any], Episode]:
     """What Adapter.save wrote beside the weights, and the episode in it."""
     try:
@@ -283,6 +244,6 @@ def _read_about(file: Path) -> tuple[dict[str, Any], Episode]:
         lists = {key: tuple(fields[key]) for key in ("descriptions", "labels", "label_descriptions")}
         support = as_examples(fields["support"])
         episode = Episode(task=fields["task"], support=support, metric=fields["metric"], **lists)
-        return {key: about[key] for key in ("backbone", "generator", "finetune_steps")}, episode
+        return {key: about[key] for key in ("backbone", "generator", "finetune_steps", "choice")}, episode
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} is damaged or of another make ({error!r}). Adapter.save writes it.") from error

@@ -21,6 +21,7 @@ from hyperpeft.baselines.oracle import Oracle
 from hyperpeft.baselines.prototypes import NearestPrototype
 from hyperpeft.baselines.reptile import Reptile
 from hyperpeft.baselines.scratch import Scratch
+from hyperpeft.baselines.selected import Selected
 from hyperpeft.baselines.setfit import SetFit
 from hyperpeft.baselines.zero_shot import ZeroShot
 
@@ -47,6 +48,7 @@ METHODS: Mapping[str, Callable[[Materials], Method]] = MappingProxyType(
         "average of training adapters": lambda m: Average(train_library(m)),
         "nearest training task": lambda m: Nearest(train_library(m)),
         "mixture of training adapters": lambda m: Mixture(train_library(m), m.seed),
+        "generated, selected": lambda m: Selected(m.generator),
         "task oracle": lambda m: Oracle(m.measured, m.learned("shared"), m.seed),
         **{Generated.name_of(conditioning): _generated(conditioning) for conditioning in CONDITIONINGS},
     }
@@ -75,6 +77,7 @@ __all__ = [
     "Oracle",
     "Reptile",
     "Scratch",
+    "Selected",
     "SetFit",
     "Start",
     "ZeroShot",

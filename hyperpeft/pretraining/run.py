@@ -108,7 +108,7 @@ def _check_folder(folder: Path, plain: Section) -> None:
 
 
 def _fit(module: "Pretraining", parts: dict[str, Sequences], plain: Section, folder: Path) -> None:
-    keep = ModelCheckpoint(folder / "checkpoints", save_last=True, save_top_k=0, save_on_train_epoch_end=True)
+    keep = ModelCheckpoint(folder / "checkpoints", "newest", save_last=True, save_on_train_epoch_end=True)
     arguments = trainer_arguments(plain["trainer"])
     arguments.setdefault("max_steps", plain["steps"])
     bars: list[Callback] = [RichProgressBar()] if arguments.get("enable_progress_bar", True) else []
