@@ -147,7 +147,7 @@ def generate(
 
     `labels`: the label set, or labels with their descriptions; read from the examples' outputs if the backbone
     classifies and none is given. `generator`: a folder or a Generator; default the one inside the package.
-    `select="auto"` asks 8 examples or more, by cross-validation, whether no adapter, the shared one or the generated one
+    `select="auto"` asks 8 examples or more, by cross-validation, if no adapter, the shared one or the generated one
     (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it.
     Raises TaskError or ValueError saying what is missing: neither description nor examples, an output that is not
     among the labels, ...

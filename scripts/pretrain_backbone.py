@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import warnings
 
 from hyperpeft.config import load_config
 from hyperpeft.pretraining import PretrainConfig, pretrain
@@ -12,5 +13,7 @@ if __name__ == "__main__":
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for message in (".*does not have many workers.*", ".*treespec, LeafSpec.*", ".*Checkpoint directory .* exists.*"):
+        warnings.filterwarnings("ignore", message=message)
     config = load_config(PretrainConfig, options.config or ["configs/pretrain_tiny.yaml"], options.overrides)
     print(f"The backbone is in {pretrain(config)}")
