@@ -14,6 +14,8 @@ def note(description: str, label: str, labels: Sequence[str]) -> str:
     nothing else is said there. Labels of one or two characters are matched with their case, longer ones without.
     """
     mention = _mention(label)
+    if not mention.search(description):
+        return ""
     description = re.sub(rf"({mention.pattern})\s*[:=]", r"\1", description, flags=mention.flags)
     others = [_mention(other) for other in labels if other != label and not _mention(other).search(label)]
     for separator in CLAUSES:
