@@ -26,13 +26,13 @@ class LibrarySettings:
 
     examples: at most so many per label (per task for free text). labels: larger label sets are cut to so many, drawn by
     the seed. steps, lr, rows: of the fine-tune; rows are examples a step. tasks: trained in one batch, and lost at most
-    when interrupted.
+    when interrupted. The defaults cost about 3 CPU-seconds a task with MiniLM, so 5 minutes of 2 cores for 200 tasks.
     """
 
     examples: int = 16
     labels: int = 8
-    steps: int = 15
-    lr: float = 3e-3
+    steps: int = 10
+    lr: float = 1e-3
     rows: int = 16
     tasks: int = 8
 

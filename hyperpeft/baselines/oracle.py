@@ -20,7 +20,7 @@ class OracleSettings:
     """Steps of `rows` examples each; shown: examples per label (per task for free text) that the backbone is given."""
 
     steps: int = 60
-    lr: float = 3e-3
+    lr: float = 1e-3
     rows: int = 32
     shown: int = 32
 
