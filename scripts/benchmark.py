@@ -1,6 +1,8 @@
 """Measure few-shot adaptation: python scripts/benchmark.py --config configs/benchmark_quick.yaml name=mine"""
 
-from hyperpeft.study import benchmark
+import sys
+
+from hyperpeft.cli import main
 
 if __name__ == "__main__":
-    benchmark()
+    main(["benchmark", *sys.argv[1:]])

@@ -1,9 +1,7 @@
 """A benchmark from its configuration: starts, tuning, records and report in a folder that goes on where it stopped."""
 
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from hyperpeft.baselines import METHODS, Materials, Method, Scratch
 from hyperpeft.benchmark import read_records
 from hyperpeft.config import load_config, read_yaml
 from hyperpeft.generator import SECTIONS, Generator
-from hyperpeft.study import BenchmarkConfig, Study, benchmark
+from hyperpeft.study import BenchmarkConfig, Study
 from hyperpeft.tasks import Example, Task
 from hyperpeft.tuning import TuningSettings, spread, tune
 
@@ -363,26 +361,14 @@ def test_of_equal_scores_the_lower_loss_wins(encoder: Encoder, tmp_path: Path) -
     assert found.chosen == min(equal, key=losses.__getitem__)
 
 
-# ---- the command
+# ---- what is shown
 
 
-def test_the_command_prints_scores_and_where_the_report_is(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = home / "own.yaml"
-    file.write_text("name: own\n")
-    benchmark(["--config", str(file), *overrides(home, "methods=[no adapter]")])
-    printed = capsys.readouterr().out
-    assert "Benchmark own: 2 shots" in printed
-    assert "no adapter" in printed
-    benchmark(["--config", str(file), "--print-config"])
-    assert OmegaConf.create(capsys.readouterr().out).name == "own"
-
-
-def test_the_command_ends_with_2_and_one_line_for_a_wrong_setting(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        benchmark(["--config", str(home / "none.yaml")])
-    assert "there is no config file" in capsys.readouterr().err
+def test_a_terminal_gets_a_table_for_each_number_of_shots(measured: Path) -> None:
+    made = study(measured, "evaluation.seeds=[0,1]")
+    tables = made.tables(read_records(made.folder.records))
+    assert [table.title for table in tables] == ["Benchmark benchmark: 0 shots", "Benchmark benchmark: 2 shots"]
+    assert "'shared multi-task adapter'" in str(tables[0].caption)
 
 
 @pytest.mark.parametrize("name", ["benchmark", "benchmark_quick"])
@@ -390,13 +376,3 @@ def test_the_shipped_configurations_are_valid(name: str) -> None:
     config = load_config(BenchmarkConfig, [Path(__file__).parent.parent / f"configs/{name}.yaml"], [])
     assert not set(config.methods or ()) - set(METHODS)
     assert set(config.report.rivals) | {config.report.oracle, config.report.ours} <= set(METHODS)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """The command sets up logging for its process; give the tests theirs back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)

@@ -1,6 +1,5 @@
 """Benchmarks from a configuration."""
 
-from hyperpeft.study.command import benchmark
 from hyperpeft.study.study import BenchmarkConfig, Study
 
-__all__ = ["BenchmarkConfig", "Study", "benchmark"]
+__all__ = ["BenchmarkConfig", "Study"]
