@@ -25,7 +25,8 @@ from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
-SECTIONS = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork", "label_reader", "refinement")
+REQUIRED = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork")
+SECTIONS = (*REQUIRED, "label_reader", "refinement")
 
 
 class Generator(nn.Module):
@@ -56,7 +57,10 @@ class Generator(nn.Module):
 
     @classmethod
     def build(cls, settings: Mapping[str, Mapping[str, Any]], backbone: Backbone[Any] | None = None) -> "Generator":
-        """A new generator from its settings sections; an existing backbone of equal settings may be passed."""
+        """A new generator from its settings sections; an existing backbone of equal settings may be passed.
+
+        `label_reader` and `refinement` may be missing or None: the generator then has none.
+        """
         backbone = backbone or build(BACKBONES, settings["backbone"], name="backbone")
         adapter = build(ADAPTERS, settings["adapter"], name="adapter")
         text = build({"text": TextEncoder}, {"kind": "text", **settings["text_encoder"]}, name="text_encoder")
@@ -74,7 +78,7 @@ class Generator(nn.Module):
                 readout=backbone.readout_defaults(),
                 d_task=encoder.d_task,
             )
-            reader = _label_reader(settings["label_reader"], backbone, text)
+            reader = _label_reader(settings.get("label_reader"), backbone, text)
         encoder.requires_grad_(made.head != "none")
         return cls(backbone, encoder, made, text, label_reader=reader, refinement=_refinement(settings, made))
 
@@ -144,10 +148,10 @@ class Generator(nn.Module):
                     f"{folder} is no generator folder: {name} is missing. Train one: scripts/train_hyper.py"
                 )
         config: Any = OmegaConf.to_container(read_yaml(folder / CONFIG), resolve=True)
-        missing = [section for section in (*SECTIONS, "backbone_identity", "about") if section not in config]
+        missing = [section for section in (*REQUIRED, "backbone_identity", "about") if section not in config]
         if missing:
             raise ConfigError(f"{folder / CONFIG} lacks the section(s) {missing}: it is no generator's config.")
-        generator = cls.build({section: config[section] for section in SECTIONS}, backbone)
+        generator = cls.build({section: config.get(section) for section in SECTIONS}, backbone)
         generator._check_backbone(config["backbone_identity"], folder)
         try:
             generator.load_state_dict(load_file(folder / WEIGHTS))
@@ -183,9 +187,10 @@ def _label_reader(settings: Mapping[str, Any] | None, backbone: Backbone[Any], t
 
 
 def _refinement(settings: Mapping[str, Any], hypernetwork: Hypernetwork) -> Refinement | None:
-    if settings["refinement"] is None:
+    given = settings.get("refinement")
+    if given is None:
         return None
-    section = {"kind": "refinement", **settings["refinement"]}
+    section = {"kind": "refinement", **given}
     names = [name for name, _ in hypernetwork.shared_weights(1).named()]
     return build({"refinement": Refinement}, section, name="refinement", names=names)  # type: ignore[no-any-return]
 

@@ -45,7 +45,8 @@ def test_a_saved_generator_makes_the_same_weights(generator_settings: Settings, 
 def test_a_language_model_generator_is_saved_alike(
     generator_settings: Settings, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    generator_settings["backbone"] = {"kind": "causal_lm", "model": str(folders["gpt2"]), "dtype": "float32"}
+    gpt2 = {"kind": "causal_lm", "model": str(folders["gpt2"]), "dtype": "float32", "max_tokens": 64}
+    generator_settings["backbone"] = gpt2
     generator = awake(Generator.build(generator_settings))
     loaded = Generator.from_pretrained(generator.save_pretrained(tmp_path / "g"))
     assert loaded.backbone.settings() == generator.backbone.settings()

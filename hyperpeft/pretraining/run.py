@@ -119,11 +119,10 @@ def _fit(module: "Pretraining", parts: dict[str, Sequences], plain: Section, fol
         callbacks=[keep, LearningRateMonitor("step"), *bars],
     )
     train, validation = (_Batches(parts[name], f"{plain['seed']}/{name}") for name in ("train", "validation"))
-    epoch = _Epoch(plain["every"], trainer.global_rank, trainer.world_size)
     last = folder / "checkpoints" / "last.ckpt"
     trainer.fit(
         module,
-        DataLoader(train, batch_size=None, sampler=epoch),
+        DataLoader(train, batch_size=None, sampler=_Epoch(trainer, plain["every"])),
         DataLoader(validation, batch_size=None, sampler=range(VALIDATION_BATCHES)),
         ckpt_path=str(last) if last.exists() else None,
         weights_only=True,
@@ -178,21 +177,20 @@ class _Batches(Dataset[dict[str, Tensor]]):
 
 
 class _Epoch(Sampler[int]):
-    """Numbers of the batches of one epoch for one process: epoch after epoch new ones."""
+    """Numbers of the batches of `every` steps for one process, from the trainer's step on.
 
-    def __init__(self, every: int, rank: int, world: int):
-        self.every = every
-        self.rank = rank
-        self.world = world
-        self.epoch = 0
+    Not from its epoch, which Lightning 2.6 counts twice after a restart from a checkpoint of an epoch's end.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+    def __init__(self, trainer: lightning.Trainer, every: int):
+        self.trainer = trainer
+        self.batches = every * trainer.accumulate_grad_batches
 
     def __iter__(self) -> Iterator[int]:
-        start = self.epoch * self.every * self.world
-        return iter(range(start + self.rank, start + self.every * self.world, self.world))
+        trainer = self.trainer
+        world = trainer.world_size
+        start = trainer.global_step * trainer.accumulate_grad_batches * world
+        return iter(range(start + trainer.global_rank, start + self.batches * world, world))
 
     def __len__(self) -> int:
-        return self.every
+        return self.batches
