@@ -20,7 +20,6 @@ class Selected(Method):
 
     name = "generated, selected"
     trainable = False
-    needs_support = True
 
     def __init__(self, generator: Generator):
         self.generator = generator
