@@ -1,7 +1,7 @@
 """Meta-training: the LightningModule, the LightningDataModule and the run that puts them together."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +57,11 @@ class MetaTraining(lightning.LightningModule):
         self.generator.backbone.to(self.device)
 
     def on_train_epoch_start(self) -> None:
-        """Randomness (dropout) depends on seed, epoch and rank alone, so that a resumed run equals a whole one."""
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1009 + self.global_rank)
+        """Randomness (dropout) depends on seed, step and rank alone, so that a resumed run equals a whole one.
+
+        Not on the epoch: Lightning 2.6 counts it twice after a restart from the end of one.
+        """
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step * 1009 + self.global_rank)
 
     def training_step(self, episodes: list[Episode], index: int) -> Tensor:
         """Mean loss over the tasks of a meta-batch."""
@@ -128,8 +131,9 @@ class EpisodeData(lightning.LightningDataModule):
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         if self.episodes.tasks % world:
             raise ValueError(f"episodes.tasks={self.episodes.tasks} does not divide over {world} processes.")
-        steps = self.settings.every * (trainer.accumulate_grad_batches if trainer else 1)
-        sampler = _Share(steps * self.episodes.tasks, rank, world)
+        a_step = self.episodes.tasks * (trainer.accumulate_grad_batches if trainer else 1)
+        first = (lambda: trainer.global_step * a_step) if trainer else (lambda: 0)
+        sampler = _Share(self.settings.every * a_step, first, rank, world)
         return DataLoader(
             _Episodes(self.source),
             batch_size=self.episodes.tasks // world,
@@ -164,20 +168,16 @@ class _Fixed(Dataset[list[Episode]]):
 
 
 class _Share(Sampler[int]):
-    """Indices of one epoch for one process: rank, rank + world, ... of the epoch's consecutive episodes."""
+    """Indices of one epoch for one process: rank, rank + world, ... of so many consecutive episodes from `first()` on."""
 
-    def __init__(self, episodes: int, rank: int, world: int):
+    def __init__(self, episodes: int, first: Callable[[], int], rank: int, world: int):
         self.episodes = episodes
+        self.first = first
         self.rank = rank
         self.world = world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        start = self.epoch * self.episodes
+        start = self.first()
         return iter(range(start + self.rank, start + self.episodes, self.world))
 
     def __len__(self) -> int:
