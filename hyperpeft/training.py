@@ -168,7 +168,7 @@ class _Fixed(Dataset[list[Episode]]):
 
 
 class _Share(Sampler[int]):
-    """Indices of one epoch for one process: rank, rank + world, ... of so many consecutive episodes from `first()` on."""
+    """Indices of one epoch for one process: rank, rank + world, ... of the consecutive episodes from `first()` on."""
 
     def __init__(self, episodes: int, first: Callable[[], int], rank: int, world: int):
         self.episodes = episodes
