@@ -135,11 +135,11 @@ class Run:
         log.info("%s: %d tasks%s", split, len(tasks), note)
         return tasks
 
-    def build_generator(self, **hypernetwork: Any) -> Generator:
-        """A new generator as configured, with changes to the hypernetwork section."""
+    def build_generator(self, *, bare: bool = False, **hypernetwork: Any) -> Generator:
+        """A new generator as configured, with changes to the hypernetwork section; `bare`: nothing but that."""
         settings = {name: self.plain[name] for name in SECTIONS}
         head = {"seed": self.config.seed, **self.plain["hypernetwork"], **hypernetwork}
-        if head.get("head") == "none" and self.plain["hypernetwork"].get("head") != "none":
+        if bare:
             settings |= {"label_reader": None, "refinement": None}
         return Generator.build({**settings, "hypernetwork": head})
 
@@ -156,7 +156,9 @@ class Run:
             log.info("%s is trained already: loading it", finished)
             return self._loaded(finished, objective)
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
-        generator = self.build_generator(**{**({"head": "none"} if part in STARTS else {}), **hypernetwork})
+        generator = self.build_generator(
+            bare=part in STARTS, **{**({"head": "none"} if part in STARTS else {}), **hypernetwork}
+        )
         module, best = self._fit(generator, objective, part)
         state = torch.load(best, weights_only=True, map_location="cpu")
         module.load_state_dict(state["state_dict"])
