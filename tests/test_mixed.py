@@ -9,7 +9,8 @@ from conftest import color_episode, noise, size_episode
 
 from hyperpeft.adapters import Lora, Prompt
 from hyperpeft.backbones import Backbone, CausalLm
-from hyperpeft.mixed import grouped, predict_rows
+from hyperpeft.backbones.grouping import grouped
+from hyperpeft.mixed import predict_rows
 from hyperpeft.weights import AdapterWeights
 
 EPISODES = [color_episode(), size_episode(), color_episode(task="more colors", labels=("red", "green"))]

@@ -78,12 +78,13 @@ class AdapterKind(ABC):
     Kinds are values: two with equal settings are equal. `kind` is the name in the table ADAPTERS. `effect` names the
     tensors in which the adapter's effect is linear (to first order for `dora`, `prompt` and `prefix`): a factor on
     them is a factor on the effect, and zeros leave the backbone unchanged. `product` names those that are multiplied
-    with each other.
+    with each other. `copy_cost`: about what one more copy of a task's tensors costs, in rows of text computed.
     """
 
     kind: ClassVar[str]
     effect: ClassVar[tuple[str, ...]]
     product: ClassVar[tuple[str, ...]] = ()
+    copy_cost: ClassVar[float] = 0.1
 
     @abstractmethod
     def choices(self, model_type: str) -> tuple[Choice, ...]:

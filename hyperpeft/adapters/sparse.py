@@ -29,6 +29,7 @@ class Sparse(AdapterKind):
 
     kind: ClassVar[str] = "sparse"
     effect: ClassVar[tuple[str, ...]] = ("values",)
+    copy_cost: ClassVar[float] = 4.0
 
     rank: int = 8
     seed: int = 0

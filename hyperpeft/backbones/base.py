@@ -1,9 +1,9 @@
 """What a backbone is: a frozen pretrained model that computes with adapter weights for the length of a `with`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hyperpeft.adapters import ADAPTERS, ALL, USUAL, AdapterKind, Choice, Sort, Target
 from hyperpeft.backbones.defaults import default_names, is_expert, refuse_experts
-from hyperpeft.backbones.install import installed
+from hyperpeft.backbones.grouping import grouped
+from hyperpeft.backbones.install import installed, regrouped
 from hyperpeft.backbones.places import NEEDS, PLACES
 from hyperpeft.backbones.pretrained import fingerprint, portable
 from hyperpeft.config import ConfigError, did_you_mean
@@ -47,6 +48,7 @@ class Backbone(ABC, Generic[Batch]):
         self.tokenizer = tokenizer
         self.name = name
         self._readout: Mapping[str, Tensor] | None = None
+        self._installed: AdapterWeights | None = None
         self._places: dict[str, list[Target]] = {}
 
     @cached_property
@@ -124,11 +126,23 @@ class Backbone(ABC, Generic[Batch]):
         if weights.backbone != self.identity:
             raise ValueError(f"these adapter weights are for backbone {weights.backbone}, this is {self.identity}.")
         with installed(self.model, weights, train=train):
-            self._readout = weights.readout
+            self._readout, self._installed = weights.readout, weights
             try:
                 yield
             finally:
-                self._readout = None
+                self._readout = self._installed = None
+
+    def by_task(self, run: Callable[..., Tensor], tasks: Sequence[int], *rows: Tensor) -> Tensor:
+        """`run(*rows)`, each row computed with the installed weights of its task, in whatever order and number.
+
+        `tasks`: the index of each row's task. `run` maps tensors `[row ...]` to one such tensor, row by row.
+        """
+        weights = self._installed
+        if weights is None or weights.tasks == 1:
+            return run(*rows)
+        groups = grouped(tasks, cost=weights.adapter.copy_cost)
+        with regrouped(self.model, groups.weights(replace(weights, readout={}))):
+            return run(*(part[groups.order] for part in rows))[groups.place]
 
     def start(self, adapter: AdapterKind, *, tasks: int = 1, seed: int = 0) -> AdapterWeights:
         """Fresh weights that leave the backbone unchanged, the same for each task."""

@@ -1,57 +1,84 @@
-"""Short texts of several tasks as padded tensors: one forward of an encoder for all, little of it padding."""
+"""Short texts of several tasks as a few padded tensors, little of it padding, whichever task a text is of."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 from hyperpeft.backbones.tokens import pad
 
-BUCKET_ROWS = 4
+MULTIPLE = 8
+BUCKET_COST = 48
+"""Tokens that could be computed in the time that one more bucket takes by itself (MiniLM, one thread)."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Texts of about one length: ids and mask `[row token]`, and the index of each row's task."""
+
+    ids: Tensor
+    mask: Tensor
+    tasks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """A text a row, in a few padded rectangles of similar length.
+    """A text a row. place: `[task text]`, the row of a text after joining the parts; one beyond the last for none."""
 
-    parts: (ids, mask), each `[(task row) token]`. place: `[task text]`, where a text stands after joining the parts.
-    """
-
-    parts: tuple[tuple[Tensor, Tensor], ...]
+    parts: tuple[Bucket, ...]
     place: Tensor
 
     def to(self, device: torch.device) -> "Buckets":
         """On another device."""
-        return Buckets(tuple((ids.to(device), mask.to(device)) for ids, mask in self.parts), self.place.to(device))
+        parts = tuple(replace(part, ids=part.ids.to(device), mask=part.mask.to(device)) for part in self.parts)
+        return Buckets(parts, self.place.to(device))
 
     @property
     def padding(self) -> float:
         """Share of padding."""
-        return 1 - sum(int(mask.sum()) for _, mask in self.parts) / sum(mask.numel() for _, mask in self.parts)
+        return 1 - sum(int(part.mask.sum()) for part in self.parts) / sum(part.mask.numel() for part in self.parts)
 
-    def features(self, model: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """`[task text d]` from a function of a part's (ids, mask) to its features `[row d]`."""
-        pooled = [model(ids, mask) for ids, mask in self.parts]
-        tasks = self.place.shape[0]
-        rows = torch.cat([rearrange(part, "(task row) d -> task row d", task=tasks) for part in pooled], dim=1)
-        return rows.gather(1, repeat(self.place, "task text -> task text d", d=rows.shape[-1]))
+    def joined(self, features: Sequence[Tensor]) -> Tensor:
+        """`[task text d]` from the features of each part, `[row d]`; zeros where a task has no text."""
+        rows = functional.pad(torch.cat(list(features)), (0, 0, 0, 1))
+        chosen = rows.index_select(0, self.place.flatten())
+        return rearrange(chosen, "(task text) d -> task text d", task=self.place.shape[0])
 
 
-def bucket(groups: Sequence[Sequence[Sequence[int]]], pad_id: int) -> Buckets:
-    """Each task's texts sorted by length; the longest BUCKET_ROWS of every task make the first rectangle, and so on.
+def bucket(groups: Sequence[Sequence[Sequence[int]]], width: int, pad_id: int) -> Buckets:
+    """The texts of all tasks by length, cut into buckets where that costs least, padding and BUCKET_COST together.
 
-    Widths are multiples of 8: few distinct shapes, since CPU kernels are compiled anew for each.
+    `width`: texts of the task that has the most, at least. Lengths are multiples of 8: few distinct shapes, since CPU
+    kernels are compiled anew for each.
     """
-    orders = [_longest_first(group) for group in groups]
+    texts = [(task, text) for task, group in enumerate(groups) for text in range(len(group))]
+    texts.sort(key=lambda where: -len(groups[where[0]][where[1]]))
     parts = []
-    for start in range(0, len(orders[0]), BUCKET_ROWS):
-        chosen = [order[start : start + BUCKET_ROWS] for order in orders]
-        rows = [group[row] for group, part in zip(groups, chosen, strict=True) for row in part]
-        parts.append(pad(rows, pad_id, multiple=8))
-    return Buckets(tuple(parts), torch.tensor(orders).argsort(dim=1))
+    for start, stop in pairwise(_cuts([_rounded(len(groups[task][text])) for task, text in texts])):
+        ids, mask = pad([groups[task][text] for task, text in texts[start:stop]], pad_id, multiple=MULTIPLE)
+        parts.append(Bucket(ids, mask, tuple(task for task, _ in texts[start:stop])))
+    place = torch.full((len(groups), width), len(texts))
+    for row, (task, text) in enumerate(texts):
+        place[task, text] = row
+    return Buckets(tuple(parts), place)
 
 
-def _longest_first(group: Sequence[Sequence[int]]) -> list[int]:
-    return sorted(range(len(group)), key=lambda row: -len(group[row]))
+def _rounded(length: int) -> int:
+    return max(1, -(-length // MULTIPLE)) * MULTIPLE
+
+
+def _cuts(lengths: Sequence[int]) -> list[int]:
+    """Where to cut descending lengths into parts so that the sum of rows x longest + BUCKET_COST is least."""
+    ends = [0, *(i for i in range(1, len(lengths)) if lengths[i] != lengths[i - 1]), len(lengths)]
+    best: list[tuple[int, list[int]]] = [(0, [0])]
+    for end in ends[1:]:
+        costs = [
+            (best[i][0] + (end - start) * lengths[start] + BUCKET_COST, [*best[i][1], end])
+            for i, start in enumerate(ends[: len(best)])
+        ]
+        best.append(min(costs))
+    return best[-1][1]

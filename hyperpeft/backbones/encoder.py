@@ -49,14 +49,13 @@ class Encoder(Prototypes):
         return {"kind": "encoder", **self._settings}
 
     def inputs(self, labels: Groups, examples: Groups, width: int) -> Buckets:
-        """Tokens of each task's texts, empty texts added up to `width`."""
-        groups = [[*texts, *inputs] for texts, inputs in zip(labels, examples, strict=True)]
-        rows = [[*self.tokens(group), *[[]] * (width - len(group))] for group in groups]
-        return bucket(rows, self.tokenizer.pad_token_id or 0)
+        """Tokens of each task's texts; the features of missing ones, up to `width`, are zeros."""
+        groups = [self.tokens([*texts, *inputs]) for texts, inputs in zip(labels, examples, strict=True)]
+        return bucket(groups, width, self.tokenizer.pad_token_id or 0)
 
     def row_features(self, inputs: Buckets) -> Tensor:
         """`[task row d]`."""
-        return inputs.features(self.features)
+        return inputs.joined([self.by_task(self.features, part.tasks, part.ids, part.mask) for part in inputs.parts])
 
     def features(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Pooled features of padded texts, `[row d]` in fp32, under the installed weights."""

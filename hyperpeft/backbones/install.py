@@ -52,3 +52,17 @@ def installed(model: nn.Module, weights: AdapterWeights, *, train: bool) -> Iter
         for module, own in found:
             module.__class__ = own
             module.__dict__.pop("_adapter", None)
+
+
+@contextmanager
+def regrouped(model: nn.Module, weights: AdapterWeights) -> Iterator[None]:
+    """Inside `installed`: compute with other weights for the same targets for the length of the `with`."""
+    modules: list[Any] = [model.get_submodule(path) for path in weights.tensors]
+    before = [module.__dict__["_adapter"] for module in modules]
+    try:
+        for module, tensors, (kind, _, train) in zip(modules, weights.tensors.values(), before, strict=True):
+            module.__dict__["_adapter"] = (kind, tensors, train)
+        yield
+    finally:
+        for module, found in zip(modules, before, strict=True):
+            module.__dict__["_adapter"] = found
