@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from einops import rearrange
+from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from hyperpeft.adapters import AdapterKind, Target
 from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.weights import AdapterWeights
 
-Head = Literal["large", "shared", "per_rank", "none"]
-HEADS = ("large", "shared", "per_rank", "none")
+Head = Literal["large", "shared", "per_rank", "mixture", "none"]
+HEADS = ("large", "shared", "per_rank", "mixture", "none")
+COMPONENT_STD = 0.02
 TensorGroup = tuple[str, tuple[int, ...]]
 
 
@@ -34,8 +35,10 @@ class Hypernetwork(nn.Module):
     (the scaling of muP: Yang et al. 2022, arXiv:2203.03466).
     `head` decides what one unit is and which units share an output matrix W:
     `large`: a tensor of a target, W per tensor name and shape; `shared`: a tensor of a target, W per shape;
-    `per_rank`: one rank of a tensor, W per vector size; `none`: nothing is generated, the shared adapter is all
-    (the multi-task baseline). The first three follow Text-to-LoRA's L, M, S: Charakorn et al. 2025, arXiv:2506.06105.
+    `per_rank`: one rank of a tensor, W per vector size; these follow Text-to-LoRA's L, M, S: Charakorn et al. 2025,
+    arXiv:2506.06105. `mixture`: `components` numbers in all, with which learned adapters are summed (the idea of
+    Polytropon's skills: Ponti et al. 2022, arXiv:2202.13914); few tasks suffice to learn them. `none`: nothing is
+    generated, the shared adapter is all (the multi-task baseline).
     """
 
     def __init__(
@@ -48,21 +51,27 @@ class Hypernetwork(nn.Module):
         head: str = "per_rank",
         d_hidden: int = 128,
         dropout: float = 0.0,
+        components: int = 8,
         seed: int = 0,
     ):
         super().__init__()
         if head not in HEADS:
             raise ConfigError(f"hypernetwork.head: there is no {head!r}. {did_you_mean(head, HEADS)}")
+        if components < 1:
+            raise ConfigError(f"hypernetwork.components is {components}: at least one is needed.")
         self.adapter = adapter
         self.targets = tuple(targets)
         self.backbone = backbone
         self.head = head
-        self._settings = {"head": head, "d_hidden": d_hidden, "dropout": dropout, "seed": seed}
+        settings = {"head": head, "d_hidden": d_hidden, "dropout": dropout, "seed": seed}
+        self._settings = {**settings, "components": components} if head == "mixture" else settings
         self.d_hidden = d_hidden
         self.groups = self._tensor_groups()
         self.shared = self._start(seed)
         self.readout = nn.ParameterDict({name: nn.Parameter(torch.tensor(value)) for name, value in readout.items()})
-        if head != "none":
+        if head == "mixture":
+            self._build_mixture(d_task, dropout, components)
+        elif head != "none":
             self._build_generated(d_task, dropout)
 
     def settings(self) -> dict[str, Any]:
@@ -94,6 +103,26 @@ class Hypernetwork(nn.Module):
         self.of_target = nn.Embedding(len(self.targets), d_hidden)
         self.of_tensor = nn.Embedding(len({name for name, _ in self.groups}), d_hidden)
         self.of_rank = nn.Embedding(ranks, d_hidden)
+        self._build_trunk(d_task, dropout)
+        self.heads = nn.ParameterDict()
+        for group, members in units.items():
+            size = _numel(group[1]) * len(self.groups[group]) // len(members)
+            self.heads.setdefault(self._head_key(group), nn.Parameter(torch.zeros(d_hidden, size)))
+            index = torch.tensor([[unit.target, unit.tensor, unit.rank] for unit in members])
+            self.register_buffer(f"units_{_key(group)}", index, persistent=False)
+
+    def _build_mixture(self, d_task: int, dropout: float, components: int) -> None:
+        self._build_trunk(d_task, dropout)
+        self.components = nn.ParameterDict(
+            {
+                _key((name, shape)): nn.Parameter(COMPONENT_STD * torch.randn(len(members), components, *shape))
+                for (name, shape), members in self.groups.items()
+            }
+        )
+        self.heads = nn.ParameterDict({"mixture": nn.Parameter(torch.zeros(self.d_hidden, components))})
+
+    def _build_trunk(self, d_task: int, dropout: float) -> None:
+        d_hidden = self.d_hidden
         self.enter = nn.Sequential(nn.LayerNorm(d_task), nn.Linear(d_task, d_hidden))
         self.trunk = nn.Sequential(
             nn.LayerNorm(d_hidden),
@@ -103,12 +132,6 @@ class Hypernetwork(nn.Module):
             nn.Linear(2 * d_hidden, d_hidden),
         )
         self.leave = nn.LayerNorm(d_hidden, elementwise_affine=False)
-        self.heads = nn.ParameterDict()
-        for group, members in units.items():
-            size = _numel(group[1]) * len(self.groups[group]) // len(members)
-            self.heads.setdefault(self._head_key(group), nn.Parameter(torch.zeros(d_hidden, size)))
-            index = torch.tensor([[unit.target, unit.tensor, unit.rank] for unit in members])
-            self.register_buffer(f"units_{_key(group)}", index, persistent=False)
 
     def _units(self, group: TensorGroup, members: Sequence[int]) -> list[_Unit]:
         name, shape = group
@@ -143,6 +166,8 @@ class Hypernetwork(nn.Module):
 
     def _generated(self, z: Tensor, group: TensorGroup) -> Tensor:
         """`[target task rank ...]`."""
+        if self.head == "mixture":
+            return einsum(self.mixture(z), self.components[_key(group)], "task k, target k ... -> target task ...")
         units = self.get_buffer(f"units_{_key(group)}")
         unit = self.of_target(units[:, 0]) + self.of_tensor(units[:, 1]) + self.of_rank(units[:, 2])
         entered = rearrange(self.enter(z), "task h -> 1 task h") + rearrange(unit, "unit h -> unit 1 h")
@@ -152,6 +177,11 @@ class Hypernetwork(nn.Module):
         if self.head == "per_rank":
             made = rearrange(made, "(target rank) task size -> target task rank size", rank=shape[0])
         return made.reshape(len(self.groups[group]), z.shape[0], *shape)
+
+    def mixture(self, z: Tensor) -> Tensor:
+        """How much of each component goes into each task's weights, `[task component]`; zero before training."""
+        entered = self.enter(z)
+        return self.leave(entered + self.trunk(entered)) @ self.heads["mixture"] / self.d_hidden**0.5
 
     def _readouts(self, tasks: int) -> dict[str, Tensor]:
         return {name: value.expand(tasks) for name, value in self.readout.items()}

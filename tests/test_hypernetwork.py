@@ -15,6 +15,7 @@ from hyperpeft.weights import AdapterWeights
 
 EPISODES = [color_episode(), size_episode()]
 GENERATING = [head for head in HEADS if head != "none"]
+EMITTING = [head for head in GENERATING if head != "mixture"]
 D_TASK = 12
 
 
@@ -92,7 +93,7 @@ def test_each_tensor_of_each_task_target_and_rank_is_its_own(backbone: Backbone[
         assert distances.min() > 1e-4
 
 
-@pytest.mark.parametrize("head", GENERATING)
+@pytest.mark.parametrize("head", EMITTING)
 @pytest.mark.parametrize("part", ["of_target", "of_tensor", "of_rank"])
 def test_an_embedding_speaks_for_its_target_tensor_or_rank_alone(backbone: Backbone[Any], head: str, part: str) -> None:
     hypernetwork = wake(make(backbone, head))
@@ -126,7 +127,7 @@ def test_head_none_gives_every_task_the_shared_adapter(backbone: Backbone[Any]) 
         assert torch.equal(leaf[0], leaf[1]), name
 
 
-@pytest.mark.parametrize("head", GENERATING)
+@pytest.mark.parametrize("head", EMITTING)
 @pytest.mark.parametrize("d_hidden", [16, 256])
 def test_adam_moves_the_output_by_about_its_learning_rate_at_any_width(
     backbone: Backbone[Any], head: str, d_hidden: int
@@ -140,8 +141,30 @@ def test_adam_moves_the_output_by_about_its_learning_rate_at_any_width(
     assert 0.3 * lr < moved.abs().mean() < 1.5 * lr
 
 
-def test_settings_rebuild_an_equal_hypernetwork(backbone: Backbone[Any]) -> None:
-    first = make(backbone, "shared", d_hidden=6, dropout=0.1, seed=5)
+def test_a_mixture_is_the_shared_adapter_and_the_sum_of_its_components(backbone: Backbone[Any]) -> None:
+    hypernetwork = wake(make(backbone, "mixture", components=3))
+    numbers, part = hypernetwork.mixture(embeddings()), generated(hypernetwork, embeddings())
+    assert numbers.shape == (2, 3)
+    one_up = make(backbone, "mixture", components=3)
+    one_up.load_state_dict(hypernetwork.state_dict())
+    with torch.no_grad():
+        for parameter in one_up.components.values():
+            parameter[:, 1] = 0
+    without = generated(one_up, embeddings())
+    for (name, leaf), (_, other) in zip(part.named(), without.named(), strict=True):
+        if leaf.ndim == 3:
+            ratio = (leaf - other)[1] / (leaf - other)[0]
+            torch.testing.assert_close(ratio, (numbers[1, 1] / numbers[0, 1]).expand_as(ratio), rtol=0.02, atol=0.02)
+
+
+def test_a_mixture_of_no_components_is_refused(backbone: Backbone[Any]) -> None:
+    with pytest.raises(ConfigError, match="components is 0"):
+        make(backbone, "mixture", components=0)
+
+
+@pytest.mark.parametrize("settings", [{"head": "shared", "d_hidden": 6}, {"head": "mixture", "components": 3}])
+def test_settings_rebuild_an_equal_hypernetwork(backbone: Backbone[Any], settings: dict[str, Any]) -> None:
+    first = make(backbone, **settings, dropout=0.1, seed=5)
     settings = first.settings()
     again = make(backbone, settings.pop("head"), **settings)
     assert again.settings() == first.settings()
