@@ -14,7 +14,7 @@ from hyperpeft.adapters import Lora
 from hyperpeft.backbones import Encoder
 from hyperpeft.baselines import METHODS, Materials, Method, Scratch
 from hyperpeft.benchmark import read_records
-from hyperpeft.config import load_config, read_yaml
+from hyperpeft.config import ConfigError, load_config, read_yaml
 from hyperpeft.generator import SECTIONS, Generator
 from hyperpeft.study import BenchmarkConfig, Study
 from hyperpeft.tasks import Example, Task
@@ -376,3 +376,9 @@ def test_the_shipped_configurations_are_valid(name: str) -> None:
     config = load_config(BenchmarkConfig, [Path(__file__).parent.parent / f"configs/{name}.yaml"], [])
     assert not set(config.methods or ()) - set(METHODS)
     assert set(config.report.rivals) | {config.report.oracle, config.report.ours} <= set(METHODS)
+
+
+def test_the_oracle_is_left_out_where_labels_are_codes(home: Path) -> None:
+    """The task's other data has the labels that were renamed."""
+    with pytest.raises(ConfigError, match="'task oracle' cannot run: labels are codes here"):
+        study(home, "methods=[task oracle]", "evaluation.labels=codes").methods()

@@ -44,7 +44,10 @@ class Oracle(Method):
         self.settings = settings or OracleSettings()
 
     def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
-        """One adapter a task, all trained at once. Raises KeyError for an episode of an unknown task."""
+        """One adapter a task, all trained at once.
+
+        Raises KeyError for an episode of an unknown task, ValueError for one whose labels were renamed.
+        """
         taught = [self._taught(episode) for episode in episodes]
         settings = FinetuneSettings(self.settings.steps, self.settings.lr, rows=self.settings.rows, seed=self.seed)
         weights = _trained(backbone, self.shared.shared(len(episodes)), taught, settings)
@@ -53,8 +56,12 @@ class Oracle(Method):
     def _taught(self, episode: Episode) -> Episode:
         """The episode with all other data of its task as support, in an order drawn by the seed."""
         hidden = {example.input for example in episode.query}
-        examples = self.tasks[episode.task].examples
-        known = [e for e in examples if e.input not in hidden and (not episode.labels or e.output in episode.labels)]
+        task = self.tasks[episode.task]
+        if not set(episode.labels) <= set(task.labels):
+            raise ValueError(f"task {task.name!r}: its other data has other labels than {[*episode.labels][:5]}.")
+        known = [
+            e for e in task.examples if e.input not in hidden and (not episode.labels or e.output in episode.labels)
+        ]
         return replace(episode, support=tuple(Random(f"{self.seed}/{episode.task}").sample(known, len(known))))
 
     def _asked(self, episode: Episode, taught: Episode) -> Episode:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from hyperpeft.api import load_generator
 from hyperpeft.backbones.pretrained import fingerprint
-from hyperpeft.baselines import METHODS, Materials, Method, Scratch
+from hyperpeft.baselines import METHODS, Materials, Method, Oracle, Scratch
 from hyperpeft.benchmark import EvaluationSettings, Record, cells_of, run_benchmark, too_few
 from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.episodes import EpisodeSource
@@ -185,6 +185,9 @@ class Study:
         return [m for m in planned if m.suits(self.generator.backbone) and not _absent(m)], list(starts)
 
     def _usable(self, name: str, method: Method) -> bool:
+        if self.evaluation.labels == "codes" and name == Oracle.name:
+            self._leave_out(name, "labels are codes here, and the task's other data has its own labels")
+            return False
         if absent := _absent(method):
             self._leave_out(name, f"not installed: {', '.join(absent)}")
             return False
