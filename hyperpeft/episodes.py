@@ -14,6 +14,7 @@ from hyperpeft.recoding import recode
 from hyperpeft.tasks import Episode, Example, Task, TaskError
 
 SPLITS = ("train", "validation", "test")
+FEWEST_CHOICES, LONGEST_CHOICE = 4, 40
 
 
 @dataclass
@@ -27,7 +28,9 @@ class EpisodeSettings:
     label_descriptions: share of episodes whose labels come with their descriptions. max_labels: label sets larger
     than this are cut to a random part. codes: share of episodes whose labels are renamed to codes that the
     descriptions (then followed by a key) or the examples explain. siblings: share of episodes at odd places that take
-    another task of the same family as the episode before.
+    another task of the same family as the episode before. choices: share of episodes that ask a task of free text as a
+    choice among some of its outputs, so that a backbone that classifies learns from it too; such tasks are then drawn
+    in no other way.
     """
 
     tasks: int = 8
@@ -40,6 +43,7 @@ class EpisodeSettings:
     max_labels: int = 8
     codes: float = 0.1
     siblings: float = 0.25
+    choices: float = 0.0
 
 
 def split_tasks(
@@ -180,10 +184,12 @@ class EpisodeSource:
         _check(tasks, settings)
         self.settings = settings
         self.seed = seed
-        self.families: dict[str, list[Task]] = {}
-        for task in sorted(tasks, key=lambda task: task.name):
-            self.families.setdefault(task.family or task.name, []).append(task)
-        self._names = sorted(self.families)
+        self.families = _families([task for task in tasks if task.labels or not settings.choices])
+        self.choosable = _families([task for task in tasks if settings.choices and can_choose(task)])
+        if not self.families:
+            raise TaskError(
+                "episodes.choices turns tasks of free text into choices, but no task has labels of its own."
+            )
 
     def __getitem__(self, index: int) -> Episode:
         shots = Random(f"{self.seed}/{index // self.settings.tasks}/shots").choice(self.settings.shots)
@@ -193,14 +199,42 @@ class EpisodeSource:
         random = Random(f"{self.seed}/{index}/task")
         if random.random() < self.settings.siblings and index % 2 == 1:
             before = self._task(index - 1)
-            family = self.families[before.family or before.name]
+            family = (self.families if before.labels else self.choosable or self.families)[before.family or before.name]
             return random.choice([task for task in family if task is not before] or family)
-        return random.choice(self.families[random.choice(self._names)])
+        chosen = self.families
+        if self.choosable and random.random() < self.settings.choices:
+            chosen = self.choosable
+        return random.choice(chosen[random.choice(list(chosen))])
 
     def batches(self, count: int) -> Iterator[list[Episode]]:
         """The first `count` meta-batches."""
         size = self.settings.tasks
         return ([self[number * size + slot] for slot in range(size)] for number in range(count))
+
+
+def _families(tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    """The tasks of each family, in order of their names."""
+    families: dict[str, list[Task]] = {}
+    for task in sorted(tasks, key=lambda task: (task.family or task.name, task.name)):
+        families.setdefault(task.family or task.name, []).append(task)
+    return families
+
+
+def can_choose(task: Task) -> bool:
+    """Whether a task is one of free text that can be asked as a choice: it has four different short outputs."""
+    return not task.labels and len(_short_outputs(task)) >= FEWEST_CHOICES
+
+
+def _short_outputs(task: Task) -> list[str]:
+    return sorted({example.output for example in task.examples if len(example.output) <= LONGEST_CHOICE})
+
+
+def _as_choice(task: Task, most: int, random: Random) -> Task:
+    """The task with a few of its outputs as label set, and with the examples that have them."""
+    outputs = _short_outputs(task)
+    kept = random.sample(outputs, random.randint(FEWEST_CHOICES, max(FEWEST_CHOICES, min(most, len(outputs)))))
+    examples = tuple(example for example in task.examples if example.output in kept)
+    return replace(task, labels=dict.fromkeys(kept, ""), examples=examples, metric="accuracy")
 
 
 def _check(tasks: Sequence[Task], settings: EpisodeSettings) -> None:
@@ -217,6 +251,9 @@ class _Draw:
     """One training episode: which labels, which examples, what is told."""
 
     def __init__(self, task: Task, shots: int, settings: EpisodeSettings, random: Random):
+        if settings.choices and not task.labels:
+            task = _as_choice(task, settings.max_labels, random)
+            shots = min(shots, min(_counts(task.examples, task).values()) - 1)  # an output may have but one example
         self.task = _fewer_labels(task, settings.max_labels, random)
         self.shots = shots
         self.settings = settings

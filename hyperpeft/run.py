@@ -22,7 +22,7 @@ from hyperpeft.baselines import CONDITIONINGS, Generated, Method, Multitask, Scr
 from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
 from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
-from hyperpeft.episodes import EpisodeSettings, split_tasks
+from hyperpeft.episodes import EpisodeSettings, can_choose, split_tasks
 from hyperpeft.generator import SECTIONS, Generator
 from hyperpeft.objectives import OBJECTIVES, Objective
 from hyperpeft.tasks import Episode, Task, unique_by_name
@@ -135,6 +135,16 @@ class Run:
         log.info("%s: %d tasks%s", split, len(tasks), note)
         return tasks
 
+    def training_tasks(self, generator: Generator) -> list[Task]:
+        """The meta-train tasks that the backbone can do, and with `episodes.choices` those that can be asked as one."""
+        usable = self.usable("train", generator)
+        if not self.config.episodes.choices:
+            return usable
+        known = {task.name for task in usable}
+        chosen = [task for task in self.parts["train"] if can_choose(task) and task.name not in known]
+        log.info("train: %d tasks of free text more, as a choice among their outputs", len(chosen))
+        return [*usable, *chosen]
+
     def build_generator(self, *, bare: bool = False, **hypernetwork: Any) -> Generator:
         """A new generator as configured, with changes to the hypernetwork section; `bare`: nothing but that."""
         settings = {name: self.plain[name] for name in SECTIONS}
@@ -210,7 +220,7 @@ class Run:
         objective = build(OBJECTIVES, settings, name="objective", generator=generator)
         module = MetaTraining(generator, objective, config.optim, config.seed, config.steps)
         data = EpisodeData(
-            self.usable("train", generator),
+            self.training_tasks(generator),
             self.usable("validation", generator),
             config.episodes,
             config.validation,
@@ -256,7 +266,7 @@ class Run:
         return {
             "hyperpeft": version("hyperpeft"),
             "best_step": int(state["global_step"]),
-            "meta_train_tasks": sorted(task.name for task in self.usable("train", generator)),
+            "meta_train_tasks": sorted(task.name for task in self.training_tasks(generator)),
             "run": {key: value for key, value in run.items() if key not in ("output", "resume", "starts")},
         }
 

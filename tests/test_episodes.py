@@ -297,3 +297,33 @@ def test_the_share_of_recoded_episodes_follows_the_settings() -> None:
     assert share(0.0) == 0
     assert share(1.0) == 1
     assert abs(share(0.3) - 0.3) < 0.1
+
+
+def test_free_text_is_asked_as_a_choice_among_outputs_that_keep_a_query() -> None:
+    facts = text("capitals", count=40)
+    repeated = text("jobs", examples=tuple(Example(f"jobs {n}", f"job {n % 6}") for n in range(60)))
+    settings = replace(PLAIN, choices=0.5, max_labels=8, shots=[0, 2])
+    source = EpisodeSource([choice("a"), facts, repeated], settings, seed=0)
+    episodes = drawn(source, 200)
+    asked = Counter(episode.task for episode in episodes)
+    assert 70 < asked["a"] < 130
+    for episode in (e for e in episodes if e.task != "a"):
+        assert 4 <= len(episode.labels) <= 8
+        assert len(episode.query) >= 4
+        assert {e.output for e in (*episode.support, *episode.query)} <= set(episode.labels)
+        assert episode.metric == "accuracy"
+        examples = {"capitals": facts, "jobs": repeated}[episode.task].examples
+        assert {*episode.support, *episode.query} <= set(examples)
+    assert not any(episode.support for episode in episodes if episode.task == "capitals")
+    assert any(episode.support for episode in episodes if episode.task == "jobs")
+
+
+def test_free_text_stays_free_text_without_choices_and_long_outputs_are_no_choice() -> None:
+    assert not any(episode.labels for episode in drawn(EpisodeSource([text("t")], PLAIN, seed=0), 8))
+    long = text(
+        "long", examples=tuple(Example(f"long {n}", f"a sentence of many words, number {n}, " * 2) for n in range(20))
+    )
+    source = EpisodeSource([choice("a"), long], replace(PLAIN, choices=0.9), seed=0)
+    assert {episode.task for episode in drawn(source, 20)} == {"a"}
+    with pytest.raises(TaskError, match="no task has labels of its own"):
+        EpisodeSource([text("t")], replace(PLAIN, choices=0.5), seed=0)

@@ -151,7 +151,7 @@ def test_a_mixture_is_the_shared_adapter_and_the_sum_of_its_components(backbone:
         for parameter in one_up.components.values():
             parameter[:, 1] = 0
     without = generated(one_up, embeddings())
-    for (name, leaf), (_, other) in zip(part.named(), without.named(), strict=True):
+    for (_, leaf), (_, other) in zip(part.named(), without.named(), strict=True):
         if leaf.ndim == 3:
             ratio = (leaf - other)[1] / (leaf - other)[0]
             torch.testing.assert_close(ratio, (numbers[1, 1] / numbers[0, 1]).expand_as(ratio), rtol=0.02, atol=0.02)
