@@ -225,10 +225,21 @@ def load_backbone(settings: str) -> Backbone[Any]:
 
 
 def load_generator(generator: str | Path | None = None) -> Generator:
-    """The generator in a folder (default: the one inside the package), loaded once a process."""
-    folder = fetched(generator) if generator else Path(str(files("hyperpeft") / "generators" / "default"))
+    """The generator in a folder, of a repository on the Hub, or inside the package by its name; loaded once a process.
+
+    Inside the package are `default` (also for None) and `letters`; a folder of that name comes first.
+    """
+    folder = _inside(generator) or fetched(str(generator))
     config = folder / "config.yaml"
     return _load_generator(folder.resolve(), config.stat().st_mtime_ns if config.exists() else 0)
+
+
+def _inside(name: str | Path | None) -> Path | None:
+    """The folder of a generator inside the package; None where the name means another folder or repository."""
+    if name is not None and (Path(name).exists() or not str(name).isidentifier()):
+        return None
+    folder = Path(str(files("hyperpeft") / "generators" / str(name or "default")))
+    return folder if name is None or folder.is_dir() else None
 
 
 @lru_cache(maxsize=4)
