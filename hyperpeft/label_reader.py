@@ -14,6 +14,7 @@ from hyperpeft.encoders.text import TextEncoder
 from hyperpeft.tasks import Episode
 
 PACE = 5.0
+SHUT = -3.0
 
 
 class LabelReader(nn.Module):
@@ -22,7 +23,8 @@ class LabelReader(nn.Module):
     c is the mean embedding of the notes on the label (`encoders.notes.note`), e that of the label's text. The vector is
     g (c + low-rank c) with g in (0, 2), a learned function of e, c and their product, so that meta-training decides
     which notes to believe; the gain is another such function. Labels without a note get zeros. Embeddings are those of
-    the frozen text encoder, so its model must be the backbone's. Never sees support or query.
+    the frozen text encoder, so its model must be the backbone's. Before training g is about 0.1: labels speak for
+    themselves until meta-training opens the gate for those that do not. Never sees support or query.
     """
 
     def __init__(self, text_encoder: TextEncoder, d_hidden: int = 32, rank: int = 16, dropout: float = 0.1):
@@ -31,6 +33,8 @@ class LabelReader(nn.Module):
         d_text = text_encoder.d_text
         last = nn.Linear(d_hidden, 2)
         nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([SHUT / PACE, 0.0]))
         self.gates = nn.Sequential(nn.Linear(3 * d_text, d_hidden), nn.GELU(), nn.Dropout(dropout), last)
         self.down = nn.Linear(d_text, rank, bias=False)
         self.up = nn.Linear(rank, d_text, bias=False)

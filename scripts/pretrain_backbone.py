@@ -1,4 +1,4 @@
-"""Pretrain a tiny language model: python scripts/pretrain_backbone.py --config configs/pretrain_tiny.yaml steps=500"""
+"""Pretrain a tiny language model: python scripts/pretrain_backbone.py --config configs/letters_backbone.yaml steps=500"""
 
 import argparse
 import logging
@@ -15,5 +15,5 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for message in (".*does not have many workers.*", ".*treespec, LeafSpec.*", ".*Checkpoint directory .* exists.*"):
         warnings.filterwarnings("ignore", message=message)
-    config = load_config(PretrainConfig, options.config or ["configs/pretrain_tiny.yaml"], options.overrides)
+    config = load_config(PretrainConfig, options.config or ["configs/letters_backbone.yaml"], options.overrides)
     print(f"The backbone is in {pretrain(config)}")

@@ -48,7 +48,7 @@ class PretrainConfig:
     tokenizer's. every: steps between checkpoints and looks at the validation tasks.
     """
 
-    name: str = "pretrain_tiny"
+    name: str = "letters_backbone"
     output: str = "outputs"
     seed: int = 0
     steps: int = 3000
