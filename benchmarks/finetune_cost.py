@@ -56,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "fine-tune / bare passes": ("fine-tune", "bare passes"),
         f"{options.tasks} tasks at once / one": ("fine-tune, several tasks", "fine-tune"),
         f"bare passes, {options.tasks} tasks / one": ("bare passes, several tasks", "bare passes"),
-        f"{options.tasks} tasks at once / their bare passes": ("fine-tune, several tasks", "bare passes, several tasks"),
+        f"{options.tasks} tasks at once / their bare passes": (
+            "fine-tune, several tasks",
+            "bare passes, several tasks",
+        ),
     }
     spreads = {name: spread(seconds[work], seconds[base]) for name, (work, base) in pairs.items()}
     title = f"{options.steps} steps on {options.examples} examples, {backbone.model.dtype}"

@@ -18,8 +18,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from measure import VOCABULARY, Spread, Target, Work, everyday, frozen_step, interleaved, parsed, parser, random_llama
-from measure import saved_bytes, show, spread, verdict
+from measure import (
+    VOCABULARY,
+    Spread,
+    Target,
+    Work,
+    everyday,
+    frozen_step,
+    interleaved,
+    parsed,
+    parser,
+    random_llama,
+    saved_bytes,
+    show,
+    spread,
+    verdict,
+)
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
