@@ -25,7 +25,18 @@ check: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/check.sh
 
 bench: setup
-	$(BIN)/python benchmarks/step_cost.py
+	@failed=0; \
+	for command in \
+		"step_cost.py --all --hidden 256 --layers 4 --tokens 32 --repeats 3" \
+		"generation_cost.py --repeats 3" \
+		"finetune_cost.py --repeats 1" \
+		"mixed_rows.py --hidden 256 --layers 4 --repeats 3" \
+		"growth.py --repeats 3"; \
+	do \
+		echo "benchmarks/$$command"; \
+		$(BIN)/python benchmarks/$$command || failed=1; \
+	done; \
+	exit $$failed
 
 clean:
 	rm -rf .venv
