@@ -141,9 +141,11 @@ def measured(options: argparse.Namespace, folder: str) -> list[tuple[str, Case, 
     names = ("llama", "minilm") if options.all else (options.backbone,)
     found = []
     for name in names:
-        backbone: Backbone[Any] = Encoder(dtype=options.dtype)
-        if name == "llama":
-            backbone = random_llama(folder, hidden=options.hidden, layers=options.layers, dtype=options.dtype)
+        backbone: Backbone[Any] = (
+            random_llama(folder, hidden=options.hidden, layers=options.layers, dtype=options.dtype)
+            if name == "llama"
+            else Encoder(dtype=options.dtype)
+        )
         for case in every_case(one) if options.all and name == "llama" else [one]:
             found.append((name, case, costs(backbone, case, options.repeats, peft=case is one)))
     return found
