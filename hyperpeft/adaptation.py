@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hyperpeft.backbones import Backbone
 from hyperpeft.tasks import Episode, Example
-from hyperpeft.weights import AdapterWeights
+from hyperpeft.weights import AdapterWeights, stack
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,28 @@ def trajectory(
     steps: Sequence[int],
 ) -> Iterator[AdapterWeights]:
     """The weights after each of the ascending numbers of steps of one fine-tune (`settings.steps` is not read)."""
-    batches = support_batches(backbone, episodes, settings)
-    leaves = weights.map(lambda leaf: leaf.detach().clone().requires_grad_(True))
-    parameters = [leaf for _, leaf in leaves.named()]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    return trajectories(backbone, weights, episodes, settings, steps, [settings.lr])
+
+
+def trajectories(
+    backbone: Backbone[Any],
+    weights: AdapterWeights,
+    episodes: Sequence[Episode],
+    settings: FinetuneSettings,
+    steps: Sequence[int],
+    lrs: Sequence[float],
+) -> Iterator[AdapterWeights]:
+    """As `trajectory`, from one start with several step sizes in one run: all tasks at the first, at the second, ..."""
+    batches = support_batches(backbone, [*episodes] * len(lrs), settings)
+    parts = [weights.map(lambda leaf: leaf.detach().clone().requires_grad_(True)) for _ in lrs]
+    sizes = [{"params": [leaf for _, leaf in part.named()], "lr": lr} for part, lr in zip(parts, lrs, strict=True)]
+    optimizer = torch.optim.AdamW(sizes, weight_decay=settings.weight_decay)
     done = 0
     for stop in steps:
         for step in range(done, stop):
-            _step(backbone, leaves, next(batches), optimizer, seed=settings.seed + step)
+            _step(backbone, parts, next(batches), optimizer, seed=settings.seed + step)
         done = stop
-        yield leaves.map(lambda leaf: leaf.detach().clone())
+        yield stack([part.map(lambda leaf: leaf.detach().clone()) for part in parts])
 
 
 def support_batches(backbone: Backbone[Any], episodes: Sequence[Episode], settings: FinetuneSettings) -> Iterator[Any]:
@@ -83,13 +95,13 @@ def _support_batches(backbone: Backbone[Any], episodes: Sequence[Episode], setti
 
 
 def _step(
-    backbone: Backbone[Any], leaves: AdapterWeights, batch: Any, optimizer: torch.optim.Optimizer, seed: int
+    backbone: Backbone[Any], parts: Sequence[AdapterWeights], batch: Any, optimizer: torch.optim.Optimizer, seed: int
 ) -> None:
     """One step of the optimizer; dropout depends on the seed alone, and the caller's random state stays."""
-    parameters = [leaf for _, leaf in leaves.named()]
+    parameters = [leaf for part in parts for _, leaf in part.named()]
     with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []), torch.enable_grad():
         torch.manual_seed(seed)
-        with backbone.adapted(leaves, train=True):
+        with backbone.adapted(stack(parts), train=True):
             gradients = torch.autograd.grad(backbone.loss(batch).sum(), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient

@@ -1,10 +1,10 @@
 """The main job in code: generate, use, fine-tune, save and export adapters."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from importlib.resources import files
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,16 +12,21 @@ from torch import Tensor
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
 from hyperpeft.asked import asked_episode, check_labels
-from hyperpeft.backbones import BACKBONES, Backbone
-from hyperpeft.config import ConfigError, build, did_you_mean
+from hyperpeft.backbones import Backbone
+from hyperpeft.calibration import Calibration, regime
+from hyperpeft.confidence import Confidence, assess, judged, nearest
+from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.exports import Exported, check_unchanged, model_card, write_export, written_at_once
 from hyperpeft.generator import Generator
 from hyperpeft.hub import fetched, pushed
+from hyperpeft.loading import load_backbone, load_generator, read_about
 from hyperpeft.metrics import METRICS
-from hyperpeft.selection import ENOUGH, choose
+from hyperpeft.schedule import Schedule, choose_schedule
+from hyperpeft.selection import ENOUGH, SIMPLE, Start, choose, choose_simple
 from hyperpeft.tasks import Episode, Example, as_examples
 from hyperpeft.weights import AdapterWeights, load_weights, save_weights
 
+log = logging.getLogger(__name__)
 Examples = Iterable[object]
 Labels = Sequence[str] | Mapping[str, str]
 Select = Literal["generated", "auto"]
@@ -32,7 +37,9 @@ LOADING = '```python\nimport hyperpeft\n\nadapter = hyperpeft.load_adapter("this
 class Adapter:
     """A task's adapter, ready for use: weights, the episode that they were made from, and the backbone.
 
-    A value: `finetune` returns a new adapter and leaves this one as it is.
+    A value: `finetune` returns a new adapter and leaves this one as it is. choice: which start it is. schedule: what
+    `finetune(steps="auto")` chose. distance: of the description to the generator's meta-train tasks. made_by: the
+    generator, which a loaded adapter lacks.
     """
 
     weights: AdapterWeights
@@ -41,6 +48,10 @@ class Adapter:
     generator: str = ""
     finetune_steps: int = 0
     choice: str = "generated"
+    calibration: Calibration | None = None
+    schedule: Schedule | None = None
+    distance: float | None = None
+    made_by: Generator | None = field(default=None, repr=False, compare=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -54,11 +65,16 @@ class Adapter:
             return self.backbone.predict([episode])[0]
 
     def predict_proba(self, inputs: Sequence[str]) -> list[dict[str, float]]:
-        """For each input the probability of each label. Raises ValueError for a task without labels."""
+        """For each input the probability of each label, calibrated if the generator is.
+
+        Raises ValueError for a task without labels: generated text has no such probabilities.
+        """
         if not self.labels:
             raise ValueError("this task has no label set, so there are no label probabilities. Pass labels=[...].")
         with self.backbone.adapted(self.weights):
             rows: Tensor = self.backbone.probabilities([self._asking(inputs)])[0]
+        if self.calibration is not None:
+            rows = self.calibration.apply(rows, self._regime)
         return [dict(zip(self.labels, row.tolist(), strict=True)) for row in rows]
 
     def evaluate(self, examples: Examples, metric: str | None = None) -> float:
@@ -70,17 +86,63 @@ class Adapter:
         check_labels(pairs, self.labels)
         return METRICS[name](self.predict([pair.input for pair in pairs]), [pair.output for pair in pairs])
 
+    @cached_property
+    def confidence(self) -> Confidence:
+        """How far to trust what the generator made of this task: computed when first asked for, a warning if low."""
+        return self.assess()
+
+    def assess(self, inputs: Sequence[str] = ()) -> Confidence:
+        """As `confidence`, with the agreement of paraphrases measured on inputs without known outputs.
+
+        A loaded adapter has no generator at hand: the distance alone is known.
+        """
+        if self.made_by is not None:
+            found = assess(self.made_by, self.episode, inputs)
+        else:
+            found = judged(self.distance, self.calibration.far if self.calibration else None, None, None, self.episode)
+        if found.low:
+            log.warning("low confidence in %r: %s", self.episode.task, found.reason)
+        return found
+
     def finetune(
-        self, examples: Examples | None = None, steps: int = 20, *, lr: float = 1e-3, seed: int = 0
+        self,
+        examples: Examples | None = None,
+        steps: int | Literal["auto"] = 20,
+        *,
+        lr: float = 1e-3,
+        seed: int = 0,
     ) -> "Adapter":
-        """A new adapter after a brief fine-tune on the examples (default: those that it was generated from)."""
-        episode = self.episode
+        """A new adapter after a brief fine-tune on the examples (default: those that it was generated from).
+
+        `steps="auto"` chooses 0, 5, 10, 20 or 40 steps and 0.3, 1 or 3 times `lr` by cross-validation on the examples,
+        as one fine-tune of twelve tasks; with fewer than two examples of a label (four of a text task) it takes
+        20 steps of `lr`. `schedule` of the new adapter says what was chosen.
+        """
+        episode, schedule = self.episode, None
         if examples is not None:
             support = as_examples(examples)
             check_labels(support, self.labels)
             episode = replace(episode, support=support)
+        if isinstance(steps, str):
+            schedule = self._schedule(episode, steps, FinetuneSettings(lr=lr, seed=seed))
+            steps, lr = schedule.steps, schedule.lr
         tuned = finetune(self.backbone, self.weights, [episode], FinetuneSettings(steps=steps, lr=lr, seed=seed))
-        return replace(self, weights=tuned, episode=episode, finetune_steps=self.finetune_steps + steps)
+        done = self.finetune_steps + steps
+        return replace(self, weights=tuned, episode=episode, finetune_steps=done, schedule=schedule)
+
+    def _schedule(self, episode: Episode, steps: str, default: FinetuneSettings) -> Schedule:
+        """Each part of the support starts from what the generator makes of it, where it can be made again."""
+        if steps != "auto":
+            raise ValueError(f"steps is {steps!r}: give a number or 'auto'.")
+        unseen = episode.support != self.episode.support or (self.choice in SIMPLE and not self.finetune_steps)
+        again = self.made_by if self.choice == "generated" and not self.finetune_steps else None
+        start: Start = lambda episodes: self.weights.repeat(len(episodes))  # noqa: E731
+        if not unseen and again is not None:
+            start = again.generate
+        found = choose_schedule(self.backbone, episode, start, default)
+        if unseen or again is not None:
+            return found
+        return replace(found, how=f"{found.how}; the start had seen them, which makes fewer steps look better")
 
     def export(self, path: str | Path, format: str = "peft", *, overwrite: bool = False) -> Path:
         """Write the adapter as a folder that other programs load, in a format of `hyperpeft.exports.EXPORTS`.
@@ -115,6 +177,9 @@ class Adapter:
             "generator": self.generator,
             "finetune_steps": self.finetune_steps,
             "choice": self.choice,
+            "calibration": self.calibration.settings() if self.calibration else None,
+            "schedule": asdict(self.schedule) if self.schedule else None,
+            "distance": self.distance,
         }
         card = model_card(self._exported(), "adapter", LOADING)
         with written_at_once(path, about={"format": "adapter"}, overwrite=overwrite) as folder:
@@ -122,8 +187,13 @@ class Adapter:
             (folder / "adapter.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
             (folder / "README.md").write_text(card, encoding="utf-8")
 
+    @property
+    def _regime(self) -> str:
+        return regime(self.choice, self.finetune_steps, shown=bool(self.episode.support))
+
     def _exported(self) -> Exported:
-        return Exported(self.weights, self.backbone, self.episode, self.generator, self.finetune_steps)
+        temperature = self.calibration.temperature(self._regime) if self.calibration else 1.0
+        return Exported(self.weights, self.backbone, self.episode, self.generator, self.finetune_steps, temperature)
 
     def _asking(self, inputs: Sequence[str]) -> Episode:
         if isinstance(inputs, str) or not all(isinstance(text, str) for text in inputs):
@@ -142,13 +212,15 @@ def generate(
     finetune_steps: int = 0,
     lr: float = 1e-3,
     select: Select = "generated",
+    fallback: bool = False,
 ) -> Adapter:
     """An adapter for a task from its description (or several paraphrases), its examples, or both.
 
     `labels`: the label set, or labels with their descriptions; read from the examples' outputs if the backbone
     classifies and none is given. `generator`: a folder or a Generator; default the one inside the package.
     `select="auto"` asks 8 examples or more, by cross-validation, if no adapter, the shared one or the generated one
-    (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it.
+    (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it. `fallback=True`, or
+    "auto" with fewer examples, takes the shared adapter or none, not fine-tuned, where `adapter.confidence` is low.
     Raises TaskError or ValueError saying what is missing: neither description nor examples, an output that is not
     among the labels, ...
     """
@@ -156,10 +228,16 @@ def generate(
     if select not in ("generated", "auto"):
         raise ValueError(f"select is {select!r}: there is 'generated' and 'auto'.")
     made = generate_many([task], generator=generator, finetune_steps=finetune_steps, lr=lr)[0]
-    if select == "generated" or len(made.episode.support) < ENOUGH:
+    made_by, enough = made.made_by, len(made.episode.support) >= ENOUGH
+    if made_by is None or (select == "generated" and not fallback):
         return made
-    made_by = generator if isinstance(generator, Generator) else load_generator(generator)
-    name, weights = choose(made_by, made.episode, made.weights, FinetuneSettings(steps=finetune_steps, lr=lr))
+    if select == "auto" and enough:
+        name, weights = choose(made_by, made.episode, made.weights, FinetuneSettings(steps=finetune_steps, lr=lr))
+    elif made.confidence.low:
+        name, weights = choose_simple(made_by, made.episode, made.weights)
+        log.warning("%r falls back to: %s", made.episode.task, name)
+    else:
+        return made
     return replace(made, weights=weights, choice=name, finetune_steps=finetune_steps if name == "fine-tuned" else 0)
 
 
@@ -177,11 +255,21 @@ def generate_many(
         return []
     weights = made_by.generate(episodes)
     name = "" if isinstance(generator, Generator) else Path(generator).name if generator else "default"
-    adapters = [Adapter(weights[i], episode, made_by.backbone, name) for i, episode in enumerate(episodes)]
+    adapters = [_adapter(weights[i], episode, made_by, name) for i, episode in enumerate(episodes)]
     if not finetune_steps:
         return adapters
     tuned = finetune(made_by.backbone, weights, episodes, FinetuneSettings(steps=finetune_steps, lr=lr))
     return [replace(a, weights=tuned[i], finetune_steps=finetune_steps) for i, a in enumerate(adapters)]
+
+
+def _adapter(weights: AdapterWeights, episode: Episode, made_by: Generator, name: str) -> Adapter:
+    """With a warning if the description is far from what the generator knows."""
+    calibration, distance = made_by.calibration, nearest(made_by, episode)
+    if distance is not None and calibration and calibration.far is not None and distance > calibration.far:
+        log.warning("%r is far from every meta-train task: distance %.2f", episode.task, distance)
+    return Adapter(
+        weights, episode, made_by.backbone, name, calibration=calibration, distance=distance, made_by=made_by
+    )
 
 
 def export_many(
@@ -207,7 +295,7 @@ def load_adapter(path: str | Path, backbone: Backbone[Any] | None = None) -> Ada
     if not file.is_file():
         raise ConfigError(f"{from_folder} is no saved adapter: adapter.json is missing. Adapter.save writes one.")
     check_unchanged(from_folder, ("adapter.json", "adapter.safetensors"))
-    about, episode = _read_about(file)
+    about, episode = read_about(file)
     weights = load_weights(from_folder / "adapter.safetensors")
     backbone = backbone or load_backbone(json.dumps(about["backbone"], sort_keys=True))
     if weights.backbone.rsplit("#")[-1] != backbone.identity.rsplit("#")[-1]:
@@ -215,46 +303,5 @@ def load_adapter(path: str | Path, backbone: Backbone[Any] | None = None) -> Ada
             f"{from_folder} is an adapter for backbone {weights.backbone}; loaded is {backbone.identity}."
         )
     weights = replace(weights, backbone=backbone.identity)
-    return Adapter(weights, episode, backbone, about["generator"], about["finetune_steps"], about["choice"])
-
-
-@lru_cache(maxsize=4)
-def load_backbone(settings: str) -> Backbone[Any]:
-    """The backbone of JSON settings, loaded once a process."""
-    return build(BACKBONES, json.loads(settings), name="backbone")  # type: ignore[no-any-return]
-
-
-def load_generator(generator: str | Path | None = None) -> Generator:
-    """The generator in a folder, of a repository on the Hub, or inside the package by its name; loaded once a process.
-
-    Inside the package are `default` (also for None) and `letters`; a folder of that name comes first.
-    """
-    folder = _inside(generator) or fetched(str(generator))
-    config = folder / "config.yaml"
-    return _load_generator(folder.resolve(), config.stat().st_mtime_ns if config.exists() else 0)
-
-
-def _inside(name: str | Path | None) -> Path | None:
-    """The folder of a generator inside the package; None where the name means another folder or repository."""
-    if name is not None and (Path(name).exists() or not str(name).isidentifier()):
-        return None
-    folder = Path(str(files("hyperpeft") / "generators" / str(name or "default")))
-    return folder if name is None or folder.is_dir() else None
-
-
-@lru_cache(maxsize=4)
-def _load_generator(folder: Path, changed: int) -> Generator:
-    return Generator.from_pretrained(folder)
-
-
-def _read_about(file: Path) -> tuple[dict[str, Any], Episode]:
-    """What Adapter.save wrote beside the weights, and the episode in it."""
-    try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-        fields = about["episode"]
-        lists = {key: tuple(fields[key]) for key in ("descriptions", "labels", "label_descriptions")}
-        support = as_examples(fields["support"])
-        episode = Episode(task=fields["task"], support=support, metric=fields["metric"], **lists)
-        return {key: about[key] for key in ("backbone", "generator", "finetune_steps", "choice")}, episode
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is damaged or of another make ({error!r}). Adapter.save writes it.") from error
+    kept = {key: about[key] for key in ("generator", "finetune_steps", "choice", "calibration", "schedule", "distance")}
+    return Adapter(weights, episode, backbone, **kept)

@@ -92,11 +92,16 @@ def load_config(settings_type: type, files: Sequence[Path | str], overrides: Seq
     config = OmegaConf.structured(settings_type)
     for file in files:
         config = _merged(config, read_yaml(Path(file)), str(file))
+    return overridden(typing.cast(DictConfig, config), overrides)
+
+
+def overridden(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The config with `dotted.key=value` overrides; raises ConfigError naming the one that does not fit."""
     for override in overrides:
         if "=" not in override:
             raise ConfigError(f"{override!r} is not an override. Write key=value, for example optim.lr=3e-4.")
         config = _merged(config, _read_override(override), override)
-    return typing.cast(DictConfig, config)
+    return config
 
 
 def _merged(config: Any, change: Any, source: str) -> Any:

@@ -15,6 +15,7 @@ from torch import nn
 
 from hyperpeft.adapters import ADAPTERS
 from hyperpeft.backbones import BACKBONES, Backbone
+from hyperpeft.calibration import Calibration
 from hyperpeft.config import ConfigError, build, read_yaml
 from hyperpeft.encoders import ENCODERS, TaskEncoder, TextEncoder
 from hyperpeft.hub import fetched, pushed
@@ -22,9 +23,10 @@ from hyperpeft.hypernetwork import Hypernetwork
 from hyperpeft.label_reader import LabelReader
 from hyperpeft.refinement import Refinement
 from hyperpeft.tasks import Episode
+from hyperpeft.trained_tasks import TrainedTasks
 from hyperpeft.weights import AdapterWeights
 
-CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
+CONFIG, WEIGHTS, CARD, TASKS = "config.yaml", "model.safetensors", "README.md", "meta_train_tasks.safetensors"
 REQUIRED = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork")
 SECTIONS = (*REQUIRED, "label_reader", "refinement")
 
@@ -33,7 +35,9 @@ class Generator(nn.Module):
     """Makes adapter weights for tasks from their descriptions and examples.
 
     The frozen backbone and the frozen text encoder are plain attributes: no checkpoint, optimizer or DDP wrapper
-    holds them. `about` is free provenance (version, training settings, results), saved with the generator.
+    holds them. Saved with the generator: `about`, free provenance (version, training settings, results);
+    `calibration`, how sure its answers may be; `trained_tasks`, where its meta-train tasks lie. The last two are None
+    until `hyperpeft.calibrating` makes them.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class Generator(nn.Module):
         self.label_reader = label_reader
         self.refinement = refinement
         self.about: dict[str, Any] = {}
+        self.calibration: Calibration | None = None
+        self.trained_tasks: TrainedTasks | None = None
 
     @classmethod
     def build(cls, settings: Mapping[str, Mapping[str, Any]], backbone: Backbone[Any] | None = None) -> "Generator":
@@ -121,18 +127,28 @@ class Generator(nn.Module):
         }
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write `config.yaml`, `model.safetensors` (encoder and hypernetwork) and a model card into the folder."""
+        """Write `config.yaml`, `model.safetensors` (encoder and hypernetwork) and a model card into the folder.
+
+        Also `meta_train_tasks.safetensors`, where the generator holds those.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {**self.settings(), "backbone_identity": self.backbone.identity, "about": self.about}
+        if self.calibration is not None:
+            config["calibration"] = self.calibration.settings()
         with TemporaryDirectory(dir=folder) as partial:
             OmegaConf.save(OmegaConf.create(config), Path(partial) / CONFIG)
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
             save_file(tensors, Path(partial) / WEIGHTS, metadata={"format": "pt"})
             (Path(partial) / CARD).write_text(_card(config), encoding="utf-8")
-            copymode(Path(partial) / CARD, Path(partial) / WEIGHTS)  # save_file makes it readable by its owner only
-            for name in (CONFIG, WEIGHTS, CARD):
-                (Path(partial) / name).replace(folder / name)
+            if self.trained_tasks is not None:
+                self.trained_tasks.save(Path(partial) / TASKS)
+            for file in Path(partial).glob("*.safetensors"):
+                copymode(Path(partial) / CARD, file)  # save_file makes it readable by its owner only
+            for file in sorted(Path(partial).iterdir()):
+                file.replace(folder / file.name)
+        if self.trained_tasks is None:
+            (folder / TASKS).unlink(missing_ok=True)
         return folder
 
     @classmethod
@@ -158,6 +174,8 @@ class Generator(nn.Module):
         except (SafetensorError, RuntimeError) as error:
             raise ConfigError(f"{folder / WEIGHTS} does not fit {CONFIG}: {error}") from error
         generator.about = config["about"]
+        generator.calibration = Calibration.read(config.get("calibration"))
+        generator.trained_tasks = TrainedTasks.load(folder / TASKS)
         return generator.eval()
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:

@@ -20,6 +20,7 @@ from safetensors.torch import save as safetensors_bytes
 from hyperpeft.backbones import MINILM
 from hyperpeft.baselines import CONDITIONINGS, Generated, Method, Multitask, Scratch, ZeroShot
 from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
+from hyperpeft.calibrating import calibrate
 from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
 from hyperpeft.episodes import EpisodeSettings, can_choose, split_tasks
@@ -269,6 +270,10 @@ class Run:
             "meta_train_tasks": sorted(task.name for task in self.training_tasks(generator)),
             "run": {key: value for key, value in run.items() if key not in ("output", "resume", "starts")},
         }
+
+    def calibrate(self, generator: Generator) -> None:
+        """Fit its temperatures on the meta-validation tasks and note where its meta-train tasks lie."""
+        calibrate(generator, self.usable("train", generator), self.usable("validation", generator))
 
     def methods(self, generator: Generator, shared: Generator | None) -> list[Method]:
         """What the final table compares: baselines, ours, controls."""

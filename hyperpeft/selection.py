@@ -1,18 +1,20 @@
 """Which start does best for a task, asked of its own examples by cross-validation."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
 import torch
 
-from hyperpeft.adaptation import FinetuneSettings, balanced, finetune
+from hyperpeft.adaptation import FinetuneSettings, finetune
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
 
 ENOUGH = 8
 FOLDS = 4
+SIMPLE = ("no adapter", "shared adapter")
 Start = Callable[[Sequence[Episode]], AdapterWeights]
 
 
@@ -33,6 +35,21 @@ def choose(
     return name, whole[name] if name in whole else _formed(starts[name]([episode]), generated)
 
 
+def choose_simple(
+    generator: Generator, episode: Episode, like: AdapterWeights, seed: int = 0
+) -> tuple[str, AdapterWeights]:
+    """Name and weights of a start without the task's own part, in the form of `like`: a name in SIMPLE.
+
+    The one of lower cross-validated loss from ENOUGH examples on; with fewer the shared adapter.
+    """
+    starts = {name: start for name, start in _starts(generator, FinetuneSettings(steps=0)).items() if name in SIMPLE}
+    name = "shared adapter"
+    if len(episode.support) >= ENOUGH:
+        losses = cross_validated(generator, episode, starts, seed)
+        name = min(losses, key=lambda name: losses[name])
+    return name, _formed(starts[name]([episode]), like)
+
+
 def _formed(weights: AdapterWeights, like: AdapterWeights) -> AdapterWeights:
     """With the read-out tensors of another value, zero (they then say nothing), so that both can be stacked."""
     empty = {name: torch.zeros_like(value) for name, value in like.readout.items()}
@@ -51,18 +68,29 @@ def cross_validated(generator: Generator, episode: Episode, starts: Mapping[str,
     return losses
 
 
-def folds(episode: Episode, seed: int) -> list[Episode]:
-    """FOLDS episodes whose query is a part of the support and whose support is the rest; labels spread evenly."""
+def folds(episode: Episode, seed: int, count: int = FOLDS) -> list[Episode]:
+    """So many episodes whose query is a part of the support and whose support is the rest.
+
+    The parts are of nearly one size and each label is spread over them: two examples of a label stand in two parts.
+    """
     shuffled = Random(f"{seed}/{episode.task}/folds").sample(episode.support, len(episode.support))
-    order = balanced(shuffled)
+    order = sorted(shuffled, key=lambda example: example.output)
     return [
         replace(
             episode,
-            support=tuple(e for place, e in enumerate(order) if place % FOLDS != fold),
-            query=tuple(order[fold::FOLDS]),
+            support=tuple(e for place, e in enumerate(order) if place % count != fold),
+            query=tuple(order[fold::count]),
         )
-        for fold in range(FOLDS)
+        for fold in range(count)
     ]
+
+
+def divisible(episode: Episode) -> bool:
+    """Whether examples can be left out in turn: two or more of each label, FOLDS or more where there are no labels."""
+    counts = Counter(example.output for example in episode.support)
+    if episode.labels:
+        return all(counts[label] >= 2 for label in episode.labels)
+    return len(episode.support) >= FOLDS
 
 
 def _starts(generator: Generator, settings: FinetuneSettings) -> dict[str, Start]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hyperpeft.adaptation import FinetuneSettings, trajectory
 from hyperpeft.backbones import Backbone
+from hyperpeft.calibration import Calibration, regime
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode, Task
 from hyperpeft.weights import AdapterWeights
@@ -45,11 +46,16 @@ class Start(Adaptation):
     """Adapter weights for the backbone: what most methods propose. Fine-tuned by the common code.
 
     `episodes` are what the backbone is asked: a method may rewrite their inputs (prompts), never their outputs.
+    calibration: temperatures of the probabilities; None leaves them as they are. choices: what the start is for each
+    episode, `generated` unless said, and tuned: whether it was fine-tuned since; both say which temperature.
     """
 
     backbone: Backbone[Any]
     weights: AdapterWeights
     episodes: Sequence[Episode]
+    calibration: Calibration | None = None
+    choices: Sequence[str] = ()
+    tuned: bool = False
 
     @property
     def parameters(self) -> int:  # type: ignore[override]
@@ -61,13 +67,22 @@ class Start(Adaptation):
         with self.backbone.adapted(self.weights):
             if not all(episode.labels for episode in self.episodes):
                 return [Answers(texts) for texts in self.backbone.predict(self.episodes)]
-            probabilities = self.backbone.probabilities(self.episodes)
+            probabilities = self._calibrated(self.backbone.probabilities(self.episodes))
         return [labelled(episode, p) for episode, p in zip(self.episodes, probabilities, strict=True)]
 
     def trained(self, steps: Sequence[int], settings: FinetuneSettings) -> Iterator["Start"]:
         """AdamW on the support, all tasks at once."""
-        for weights in trajectory(self.backbone, self.weights, self.episodes, settings, steps):
-            yield replace(self, weights=weights)
+        for count, weights in zip(
+            steps, trajectory(self.backbone, self.weights, self.episodes, settings, steps), strict=True
+        ):
+            yield replace(self, weights=weights, tuned=self.tuned or count > 0)
+
+    def _calibrated(self, rows: list[Tensor]) -> list[Tensor]:
+        if self.calibration is None:
+            return rows
+        choices = self.choices or ["generated"] * len(rows)
+        names = [regime(c, self.tuned, shown=bool(e.support)) for c, e in zip(choices, self.episodes, strict=True)]
+        return [self.calibration.apply(row, name) for row, name in zip(rows, names, strict=True)]
 
 
 def labelled(episode: Episode, probabilities: Tensor) -> Answers:

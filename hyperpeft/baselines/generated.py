@@ -37,7 +37,7 @@ class Generated(Method):
 
     def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
         """One generated adapter an episode."""
-        return Start(backbone, self.generator.generate(self.tell(episodes)), episodes)
+        return Start(backbone, self.generator.generate(self.tell(episodes)), episodes, self.generator.calibration)
 
 
 def joint(episodes: Sequence[Episode]) -> list[Episode]:

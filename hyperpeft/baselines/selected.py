@@ -6,16 +6,18 @@ from typing import Any
 from hyperpeft.adaptation import FinetuneSettings
 from hyperpeft.backbones import Backbone
 from hyperpeft.baselines.base import Method, Start
+from hyperpeft.confidence import assess
 from hyperpeft.generator import Generator
-from hyperpeft.selection import ENOUGH, choose
+from hyperpeft.selection import ENOUGH, choose, choose_simple
 from hyperpeft.tasks import Episode
-from hyperpeft.weights import stack
+from hyperpeft.weights import AdapterWeights, stack
 
 
 class Selected(Method):
-    """No adapter, the shared or the generated one: the lowest cross-validated loss on the support.
+    """No adapter, the shared or the generated one, as `hyperpeft.generate(select="auto")` chooses.
 
-    Tasks with fewer examples than ENOUGH get the generated one.
+    By the cross-validated loss on the support; tasks with fewer examples than ENOUGH get the generated one, or the
+    shared one where confidence in that is low.
     """
 
     name = "generated, selected"
@@ -26,10 +28,13 @@ class Selected(Method):
 
     def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
         """One chosen start an episode."""
-        generated, chosen = self.generator.generate(episodes), []
-        for index, episode in enumerate(episodes):
-            weights = generated[index]
-            if len(episode.support) >= ENOUGH:
-                _, weights = choose(self.generator, episode, weights, FinetuneSettings(steps=0))
-            chosen.append(weights)
-        return Start(backbone, stack(chosen), episodes)
+        generated = self.generator.generate(episodes)
+        names, chosen = zip(*(self._chosen(episode, generated[i]) for i, episode in enumerate(episodes)), strict=True)
+        return Start(backbone, stack(chosen), episodes, self.generator.calibration, names)
+
+    def _chosen(self, episode: Episode, generated: AdapterWeights) -> tuple[str, AdapterWeights]:
+        if len(episode.support) >= ENOUGH:
+            return choose(self.generator, episode, generated, FinetuneSettings(steps=0))
+        if assess(self.generator, episode).low:
+            return choose_simple(self.generator, episode, generated)
+        return "generated", generated

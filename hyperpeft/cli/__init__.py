@@ -11,7 +11,7 @@ from hyperpeft.cli.adapters import evaluate_command, finetune_command, generate_
 from hyperpeft.cli.console import Commands
 from hyperpeft.cli.export import export_command
 from hyperpeft.cli.info import info_command
-from hyperpeft.cli.training import benchmark_command, train_command
+from hyperpeft.cli.training import benchmark_command, calibrate_command, train_command
 
 __all__ = ["app", "main", "train"]
 
@@ -28,10 +28,12 @@ EPILOGS: dict[Callable[..., None], str] = {
     train_command: "Example: hyperpeft train --config configs/default.yaml name=mine steps=200 optim.lr=3e-4",
     generate_command: "Examples: hyperpeft generate -d 'Route each message to a team.' -e tickets.csv -o out/routing, "
     "or with a task file: hyperpeft generate --task tasks/everyday/chat_department.yaml -o out/chat --json",
-    finetune_command: "Example: hyperpeft finetune out/routing -e more.jsonl --steps 50 -o out/routing-2",
+    finetune_command: "Examples: hyperpeft finetune out/routing -e more.jsonl --steps 50 -o out/routing-2, "
+    "or as many steps as the examples ask for: hyperpeft finetune out/routing --steps auto -o out/routing-2",
     predict_command: "Examples: hyperpeft predict out/routing 'where is my refund?', "
     "or from a pipe: cat messages.txt | hyperpeft predict out/routing --json --probabilities",
     evaluate_command: "Example: hyperpeft evaluate out/routing -e held-out.csv --metric macro_f1",
+    calibrate_command: "Example: hyperpeft calibrate outputs/default/generator",
     benchmark_command: "Example: hyperpeft benchmark --config configs/benchmark_quick.yaml evaluation.seeds=[0,1]",
     export_command: "Examples: hyperpeft export out/routing -o out/peft, "
     "or several with a check: hyperpeft export out/a out/b --server vllm -o out/all; hyperpeft export --formats",

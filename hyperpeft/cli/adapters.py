@@ -1,6 +1,7 @@
 """`hyperpeft generate`, `finetune`, `predict`, `evaluate`: make adapters and use them."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from hyperpeft.cli.options import (
     OutputColumn,
     Seed,
     Steps,
+    as_steps,
 )
 from hyperpeft.config import ConfigError
 from hyperpeft.corpora.folder import read_task
@@ -73,7 +75,7 @@ def finetune_command(
     adapter: AdapterFolder,
     out: Out,
     examples: ExamplesFile = None,
-    steps: Steps = 20,
+    steps: Steps = "20",
     lr: LearningRate = 1e-3,
     seed: Seed = 0,
     input_column: InputColumn = "input",
@@ -85,9 +87,10 @@ def finetune_command(
     """Fine-tune an adapter briefly, on the examples that it was made from or on others, into a new folder."""
     columns = Columns(input_column, output_column, file_format)
     pairs = read_examples(examples, columns) if examples is not None else None
+    number = as_steps(steps)
     before, started = load_adapter(adapter), perf_counter()
-    with messages().status(f"fine-tuning, {steps} steps"):
-        tuned = before.finetune(pairs, steps, lr=lr, seed=seed)
+    with messages().status(f"fine-tuning, steps: {steps}"):
+        tuned = before.finetune(pairs, number, lr=lr, seed=seed)
     _report(tuned, tuned.save(out, overwrite=force), perf_counter() - started, as_json=json)
 
 
@@ -100,6 +103,7 @@ def _report(adapter: Adapter, folder: Path, seconds: float, *, as_json: bool) ->
         "labels": list(adapter.labels),
         "examples": len(adapter.episode.support),
         "finetune_steps": adapter.finetune_steps,
+        "schedule": asdict(adapter.schedule) if adapter.schedule else None,
         "generator": adapter.generator,
         "backbone": adapter.weights.backbone,
         "seconds": round(seconds, 3),

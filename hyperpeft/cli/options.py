@@ -1,6 +1,6 @@
 """Options that several commands take."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -8,7 +8,10 @@ AdapterFolder = Annotated[str, typer.Argument(help="Folder that `hyperpeft gener
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON, one value a line.")]
 Out = Annotated[str, typer.Option("--out", "-o", help="Folder to write.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the folder if hyperpeft wrote it.")]
-Steps = Annotated[int, typer.Option("--steps", min=1, help="Fine-tune steps.")]
+Steps = Annotated[
+    str,
+    typer.Option("--steps", help="Fine-tune steps, or auto: chosen, with the step size, by cross-validation."),
+]
 LearningRate = Annotated[float, typer.Option("--lr", help="Step size of fine-tuning.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of fine-tuning.")]
 ExamplesFile = Annotated[
@@ -27,3 +30,12 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the mer
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.", show_default=False)
 ]
+
+
+def as_steps(value: str) -> int | Literal["auto"]:
+    """A number of 1 or more, or auto. Raises a usage error for anything else."""
+    if value == "auto":
+        return "auto"
+    if value.isdecimal() and int(value) >= 1:
+        return int(value)
+    raise typer.BadParameter(f"{value!r} is neither a number of 1 or more nor auto.", param_hint="--steps")

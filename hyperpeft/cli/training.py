@@ -1,14 +1,17 @@
-"""`hyperpeft train` and `hyperpeft benchmark`: long runs from a configuration, which a second call continues."""
+"""`hyperpeft train`, `calibrate` and `benchmark`: runs from a configuration, which a second call continues."""
+
+from typing import Annotated
 
 import typer
 from omegaconf import OmegaConf
 
 from hyperpeft.cli.console import INTERRUPTED, messages, print_json, results, say
 from hyperpeft.cli.options import AsJson, Configs, Overrides, PrintConfig
-from hyperpeft.config import load_config
+from hyperpeft.config import load_config, overridden
+from hyperpeft.generator import Generator
 from hyperpeft.report import score_table, summary
 from hyperpeft.run import Run, RunConfig, is_first_process
-from hyperpeft.study import BenchmarkConfig, Study
+from hyperpeft.study import BenchmarkConfig, Study, config_of
 
 REFERENCE = "shared multi-task adapter"
 
@@ -34,6 +37,8 @@ def _train(run: Run, *, as_json: bool) -> None:
     shared = run.train("shared", head="none") if settings.shared_baseline else None
     if not is_first_process():
         return
+    if generator.calibration is None:
+        run.calibrate(generator)
     records = run.evaluate(generator, shared)
     scores = summary(records)
     generator.about["evaluation"] = {"held-out tasks, score in % [95 % interval]": scores}
@@ -47,6 +52,26 @@ def _train(run: Run, *, as_json: bool) -> None:
     say(f"\nThe generator is in {place}. Use it:\n")
     say(f'    hyperpeft generate -d "describe the task" -e examples.csv -g {place} -o out/adapter')
     say(f'    hyperpeft.generate("describe the task", examples=[...], generator="{place}")\n')
+
+
+def calibrate_command(
+    generator: Annotated[str, typer.Argument(help="Folder of a trained generator; its calibration is replaced.")],
+    overrides: Overrides = None,
+    json: AsJson = False,
+) -> None:
+    """Fit the temperatures of a generator's probabilities on its own meta-validation tasks; weights stay as they are.
+
+    Overrides say where the tasks are now if they have moved: corpus.path=...
+    """
+    made = Generator.from_pretrained(generator)
+    nowhere = {"output": generator, "name": "calibrate"}  # a run's folder that is never written
+    Run(overridden(config_of(made, nowhere), overrides or [])).calibrate(made)
+    made.save_pretrained(generator)
+    facts = {"generator": generator, **(made.calibration.settings() if made.calibration else {})}
+    if json:
+        print_json(facts)
+    else:
+        say("\n".join(f"{name}: {value}" for name, value in facts.items()))
 
 
 def benchmark_command(

@@ -17,7 +17,7 @@ from hyperpeft.weights import AdapterWeights
 class Exported:
     """What is exported: weights of one task, the backbone they are for, the episode and how they were made.
 
-    Raises ValueError for weights of several tasks.
+    temperature: what divides the logits of a calibrated classifier. Raises ValueError for weights of several tasks.
     """
 
     weights: AdapterWeights
@@ -25,6 +25,7 @@ class Exported:
     episode: Episode
     generator: str = ""
     finetune_steps: int = 0
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.weights.tasks != 1:

@@ -27,7 +27,7 @@ class HasPrototypes(Protocol):
 
 
 def write_classifier(exported: Exported, folder: Path) -> None:
-    """Write labels, prototypes `[label d]` and scale, as the backbone's own prediction computes them.
+    """Write labels, prototypes `[label d]` and scale, as the backbone's own prediction computes them, calibrated.
 
     Nothing is written for a backbone that does not classify by prototypes.
     """
@@ -36,7 +36,11 @@ def write_classifier(exported: Exported, folder: Path) -> None:
         return
     with backbone.adapted(exported.weights):
         vectors, scale = backbone.prototypes(exported.episode)
-    rule: dict[str, Any] = {"labels": list(exported.episode.labels), "scale": scale, **_reading(exported)}
+    rule: dict[str, Any] = {
+        "labels": list(exported.episode.labels),
+        "scale": scale / exported.temperature,
+        **_reading(exported),
+    }
     text = json.dumps({**rule, "prototypes": vectors.cpu().float().tolist()}, ensure_ascii=False)
     (folder / CLASSIFIER).write_text(text, encoding="utf-8")
 

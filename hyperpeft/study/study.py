@@ -10,10 +10,8 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 
-from hyperpeft.api import load_generator
 from hyperpeft.backbones.pretrained import fingerprint
 from hyperpeft.baselines import METHODS, Materials, Method, Oracle, Scratch
 from hyperpeft.benchmark import EvaluationSettings, Record, cells_of, run_benchmark, too_few
@@ -21,10 +19,12 @@ from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.episodes import EpisodeSource
 from hyperpeft.estimate import minutes, minutes_of_meta_training
 from hyperpeft.generator import Generator
+from hyperpeft.loading import load_generator
 from hyperpeft.report import Facts, ReportSettings, Results, provenance, score_tables, write_report
-from hyperpeft.run import STARTS, Run, RunConfig
+from hyperpeft.run import STARTS, Run
 from hyperpeft.study.demand import NotYetMadeError, TasksOnDemand, UnavailableError
 from hyperpeft.study.folder import StudyFolder
+from hyperpeft.study.recipe import config_of
 from hyperpeft.tasks import Task, TaskError
 from hyperpeft.tuning import Tuned, TuningSettings, tune
 
@@ -66,7 +66,7 @@ class Study:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.generator = load_generator(config.generator)
-        self.identity = fingerprint(self.generator)
+        self.identity = _identity(self.generator)
         self.folder.check(self.plain, self.identity)
         measuring = self.training if config.corpus is None else Run(self._run_config("measured", config.corpus))
         self.tasks = measuring.usable(config.split, self.generator)
@@ -263,20 +263,16 @@ class Study:
 
     def _run_config(self, name: str, corpus: Any = None) -> DictConfig:
         """The generator's own training configuration in this study's folder, with another corpus if one is given."""
-        if "run" not in self.generator.about:
-            raise ConfigError("the generator does not say how it was trained (about.run): train one by train_hyper.py.")
-        run = {key: value for key, value in self.generator.about["run"].items() if key != "evaluation"}
-        run |= {"name": name, "output": str(self.folder.path), "threads": self.plain["threads"]}
+        changes: dict[str, Any] = {"name": name, "output": str(self.folder.path), "threads": self.plain["threads"]}
         if corpus is not None:
-            run |= {"corpus": OmegaConf.to_container(corpus, resolve=True), "licences": None}
-        config = OmegaConf.structured(RunConfig)
-        try:
-            for key in run.keys() & config.keys():
-                if OmegaConf.get_type(config, key) is dict:
-                    config[key] = {}  # a section of another kind: none of the default's arguments
-            return OmegaConf.merge(config, run)  # type: ignore[return-value]
-        except OmegaConfBaseException as error:
-            raise ConfigError(f"the generator's about.run is of another version: {error}") from error
+            changes |= {"corpus": OmegaConf.to_container(corpus, resolve=True), "licences": None}
+        return config_of(self.generator, changes)
+
+
+def _identity(generator: Generator) -> str:
+    """Fingerprint of the generator's weights, and its temperatures if it is calibrated: both show in the records."""
+    calibration = generator.calibration
+    return fingerprint(generator) + (f" {dict(calibration.temperatures)}" if calibration else "")
 
 
 def _adapters_of_training_tasks() -> list[Task]:
