@@ -1,4 +1,4 @@
-"""The README's code runs as it stands, with the generator that the package ships."""
+"""The code of the README and of docs/use.md runs as it stands, with the generator that the package ships."""
 
 import re
 from pathlib import Path
@@ -10,8 +10,8 @@ import hyperpeft
 README = Path(__file__).parent.parent / "README.md"
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+def blocks(file: Path = README) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", file.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 @pytest.mark.usefixtures("minilm")
@@ -24,6 +24,18 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "out" / "routing" / "adapter_model.safetensors").is_file()
     assert "billing" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("minilm")
+def test_the_way_with_a_new_task_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYPERPEFT_CACHE", str(tmp_path / "cache"))
+    found = blocks(README.parent / "docs" / "use.md")
+    assert len(found) == 5
+    exec(compile("\n".join(found), "use.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("Confidence(", "Schedule(steps=", "billing"))
 
 
 @pytest.mark.usefixtures("minilm")

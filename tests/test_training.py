@@ -12,7 +12,10 @@ import lightning
 import pytest
 import torch
 from conftest import awake
+from typer.testing import CliRunner
 
+from hyperpeft.calibration import REGIMES
+from hyperpeft.cli import app
 from hyperpeft.config import load_config
 from hyperpeft.episodes import EpisodeSettings
 from hyperpeft.generator import Generator
@@ -194,6 +197,34 @@ def test_a_run_trains_evaluates_and_refuses_other_settings(run_overrides: list[s
 
     with pytest.raises(ValueError, match=r"holds a run with other settings for adapter"):
         run(run_overrides, "name=one", "adapter.rank=3")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_calibrates_and_does_the_same_again(
+    run_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text("name: whole\n")
+    more = ["evaluation.steps=[0]", "evaluation.shots=[0]", "evaluation.shared_baseline=false", "--json"]
+    done = CliRunner().invoke(app, ["train", "--config", "c.yaml", *run_overrides, *more])
+    assert done.exit_code == 0, done.stderr
+    folder = tmp_path / "out" / "whole" / "generator"
+    first = Generator.from_pretrained(folder)
+    assert first.calibration is not None
+    assert set(first.calibration.temperatures) == set(REGIMES)
+    assert first.trained_tasks is not None
+    assert first.trained_tasks.names == ("colour", "size")
+    assert first.about["calibration"]["meta_validation_tasks"] == ["sound"]
+    weights = (folder / "model.safetensors").read_bytes()
+
+    (tmp_path / "corpus").rename(tmp_path / "moved")
+    lost = CliRunner().invoke(app, ["calibrate", str(folder)])
+    assert (lost.exit_code, lost.stdout) == (2, "")
+    again = CliRunner().invoke(app, ["calibrate", str(folder), f"corpus.path={tmp_path}/moved", "--json"])
+    assert again.exit_code == 0, again.stderr
+    assert json.loads(again.stdout) == {"generator": str(folder), **first.calibration.settings()}
+    assert Generator.from_pretrained(folder).calibration == first.calibration
+    assert (folder / "model.safetensors").read_bytes() == weights
 
 
 @pytest.mark.filterwarnings("ignore")

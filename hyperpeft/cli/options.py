@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from hyperpeft.config import ConfigError
+
 AdapterFolder = Annotated[str, typer.Argument(help="Folder that `hyperpeft generate` wrote, or a Hub repository.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON, one value a line.")]
 Out = Annotated[str, typer.Option("--out", "-o", help="Folder to write.")]
@@ -33,9 +35,9 @@ Overrides = Annotated[
 
 
 def as_steps(value: str) -> int | Literal["auto"]:
-    """A number of 1 or more, or auto. Raises a usage error for anything else."""
+    """A number of 1 or more, or auto. Raises ConfigError for anything else."""
     if value == "auto":
         return "auto"
     if value.isdecimal() and int(value) >= 1:
         return int(value)
-    raise typer.BadParameter(f"{value!r} is neither a number of 1 or more nor auto.", param_hint="--steps")
+    raise ConfigError(f"--steps is {value!r}: neither a number of 1 or more nor auto.")

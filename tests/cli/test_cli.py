@@ -16,7 +16,7 @@ from hyperpeft import Generator, generate, load_adapter
 from hyperpeft.cli import app
 from hyperpeft.exports import EXPORTS
 
-COMMANDS = ("train", "generate", "finetune", "predict", "evaluate", "benchmark", "export", "info")
+COMMANDS = ("train", "generate", "finetune", "predict", "evaluate", "benchmark", "calibrate", "export", "info")
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +82,11 @@ def test_from_a_description_and_a_file_to_predictions(generator_folder: Path, tm
     (tuned,) = rows("finetune", "out/ä b", "--steps", 2, "-o", "out/tuned")
     assert tuned["finetune_steps"] == 2
     assert load_adapter("out/tuned").predict_proba(INPUTS) == expected.finetune(steps=2).predict_proba(INPUTS)
+    (chosen,) = rows("finetune", "out/ä b", "--steps", "auto", "-o", "out/auto")
+    schedule = load_adapter("out/auto").schedule
+    assert schedule is not None
+    assert (chosen["finetune_steps"], chosen["schedule"]["how"]) == (schedule.steps, schedule.how)
+    assert "neither a number" in wrong("finetune", "out/ä b", "--steps", "0", "-o", "out/none")
     (score,) = rows("evaluate", "out/tuned", "-e", file)
     assert score == {"metric": "accuracy", "score": load_adapter("out/tuned").evaluate(EXAMPLES), "examples": 4}
     assert f"accuracy {score['score']:.4f} (4 examples)" in done("evaluate", "out/tuned", "-e", file)
