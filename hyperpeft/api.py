@@ -22,7 +22,7 @@ from hyperpeft.hub import fetched, pushed
 from hyperpeft.loading import load_backbone, load_generator, read_about
 from hyperpeft.metrics import METRICS
 from hyperpeft.schedule import Schedule, choose_schedule
-from hyperpeft.selection import ENOUGH, SIMPLE, Start, choose, choose_simple
+from hyperpeft.selection import ENOUGH, SIMPLE, choose, choose_simple
 from hyperpeft.tasks import Episode, Example, as_examples
 from hyperpeft.weights import AdapterWeights, load_weights, save_weights
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 Examples = Iterable[object]
 Labels = Sequence[str] | Mapping[str, str]
 Select = Literal["generated", "auto"]
+Steps = int | Literal["auto"]
 LOADING = '```python\nimport hyperpeft\n\nadapter = hyperpeft.load_adapter("this folder")\n```'
 
 
@@ -92,10 +93,7 @@ class Adapter:
         return self.assess()
 
     def assess(self, inputs: Sequence[str] = ()) -> Confidence:
-        """As `confidence`, with the agreement of paraphrases measured on inputs without known outputs.
-
-        A loaded adapter has no generator at hand: the distance alone is known.
-        """
+        """As `confidence`, agreement measured on given inputs. A loaded adapter knows its distance only."""
         if self.made_by is not None:
             found = assess(self.made_by, self.episode, inputs)
         else:
@@ -105,12 +103,7 @@ class Adapter:
         return found
 
     def finetune(
-        self,
-        examples: Examples | None = None,
-        steps: int | Literal["auto"] = 20,
-        *,
-        lr: float = 1e-3,
-        seed: int = 0,
+        self, examples: Examples | None = None, steps: Steps = 20, *, lr: float = 1e-3, seed: int = 0
     ) -> "Adapter":
         """A new adapter after a brief fine-tune on the examples (default: those that it was generated from).
 
@@ -127,22 +120,20 @@ class Adapter:
             schedule = self._schedule(episode, steps, FinetuneSettings(lr=lr, seed=seed))
             steps, lr = schedule.steps, schedule.lr
         tuned = finetune(self.backbone, self.weights, [episode], FinetuneSettings(steps=steps, lr=lr, seed=seed))
-        done = self.finetune_steps + steps
-        return replace(self, weights=tuned, episode=episode, finetune_steps=done, schedule=schedule)
+        total = self.finetune_steps + steps
+        return replace(self, weights=tuned, episode=episode, finetune_steps=total, schedule=schedule)
 
     def _schedule(self, episode: Episode, steps: str, default: FinetuneSettings) -> Schedule:
         """Each part of the support starts from what the generator makes of it, where it can be made again."""
         if steps != "auto":
             raise ValueError(f"steps is {steps!r}: give a number or 'auto'.")
-        unseen = episode.support != self.episode.support or (self.choice in SIMPLE and not self.finetune_steps)
-        again = self.made_by if self.choice == "generated" and not self.finetune_steps else None
-        start: Start = lambda episodes: self.weights.repeat(len(episodes))  # noqa: E731
-        if not unseen and again is not None:
-            start = again.generate
-        found = choose_schedule(self.backbone, episode, start, default)
-        if unseen or again is not None:
-            return found
-        return replace(found, how=f"{found.how}; the start had seen them, which makes fewer steps look better")
+        untuned = not self.finetune_steps
+        seen = bool({*episode.support} & {*self.episode.support}) and not (untuned and self.choice in SIMPLE)
+        if seen and untuned and self.choice == "generated" and self.made_by is not None:
+            return choose_schedule(self.backbone, episode, self.made_by.generate, default)
+        return choose_schedule(
+            self.backbone, episode, lambda parts: self.weights.repeat(len(parts)), default, seen=seen
+        )
 
     def export(self, path: str | Path, format: str = "peft", *, overwrite: bool = False) -> Path:
         """Write the adapter as a folder that other programs load, in a format of `hyperpeft.exports.EXPORTS`.
@@ -228,10 +219,10 @@ def generate(
     if select not in ("generated", "auto"):
         raise ValueError(f"select is {select!r}: there is 'generated' and 'auto'.")
     made = generate_many([task], generator=generator, finetune_steps=finetune_steps, lr=lr)[0]
-    made_by, enough = made.made_by, len(made.episode.support) >= ENOUGH
-    if made_by is None or (select == "generated" and not fallback):
+    if select == "generated" and not fallback:
         return made
-    if select == "auto" and enough:
+    made_by = generator if isinstance(generator, Generator) else load_generator(generator)
+    if select == "auto" and len(made.episode.support) >= ENOUGH:
         name, weights = choose(made_by, made.episode, made.weights, FinetuneSettings(steps=finetune_steps, lr=lr))
     elif made.confidence.low:
         name, weights = choose_simple(made_by, made.episode, made.weights)

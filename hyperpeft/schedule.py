@@ -24,12 +24,15 @@ class Schedule:
     how: str
 
 
-def choose_schedule(backbone: Backbone[Any], episode: Episode, start: Start, default: FinetuneSettings) -> Schedule:
+def choose_schedule(
+    backbone: Backbone[Any], episode: Episode, start: Start, default: FinetuneSettings, *, seen: bool = False
+) -> Schedule:
     """Of STEPS x FACTORS times the default step size, those of lowest loss on examples that were not trained on.
 
     The support in FOLDS parts, each left out once, at every step size: all are tasks of one fine-tune. Of equals the
     fewest steps. Where examples cannot be left out (`divisible`) the default. `start` makes the weights to begin with
-    from the part of the support that it is given. Deterministic; never sees the query.
+    from the part of the support that it is given; `seen`: whether it was made from the left-out examples too, which the
+    record then says. Deterministic; never sees the query.
     """
     if not divisible(episode):
         return Schedule(default.steps, default.lr, "the default: to choose takes two examples of each label, or four")
@@ -37,7 +40,8 @@ def choose_schedule(backbone: Backbone[Any], episode: Episode, start: Start, def
     lrs = [factor * default.lr for factor in FACTORS]
     losses = _losses(backbone, parts, start, default, lrs)
     steps, lr = min(losses, key=lambda cell: (losses[cell], cell))
-    return Schedule(steps, lr if steps else default.lr, f"cross-validated on {len(episode.support)} examples")
+    note = "; the start had seen them, which makes fewer steps look better" if seen else ""
+    return Schedule(steps, lr if steps else default.lr, f"cross-validated on {len(episode.support)} examples{note}")
 
 
 def _losses(

@@ -1,5 +1,6 @@
 """A generator calibrated on meta-validation tasks: what it looks at, keeps, changes and leaves alone."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,14 @@ def test_an_adapter_keeps_its_temperatures_in_its_folder(classifier: Generator, 
     assert loaded.predict_proba(INPUTS) == adapter.predict_proba(INPUTS)
 
 
-def test_an_exported_classifier_is_as_sure_as_the_adapter(classifier: Generator) -> None:
+def test_an_exported_classifier_is_as_sure_as_the_adapter(classifier: Generator, tmp_path: Path) -> None:
     raw = generate(DESCRIPTION, PAIRS, generator=classifier)
     calibrated = replace(raw, calibration=Calibration(TEMPERATURES))
-    assert raw._exported().temperature == 1.0
-    assert calibrated._exported().temperature == 2.0
-    assert calibrated.finetune(steps=1)._exported().temperature == 4.0
+    files = [one.export(tmp_path / str(n)) / "classifier.json" for n, one in enumerate((raw, calibrated))]
+    bare, warm = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    assert bare["scale"] / warm["scale"] == pytest.approx(TEMPERATURES["examples"])
+    assert bare["prototypes"] == warm["prototypes"]
+    assert calibrated.finetune(steps=1)._exported().temperature == TEMPERATURES["fine-tuned"]
 
 
 def test_the_benchmark_is_calibrated_if_the_generator_is(classifier: Generator) -> None:

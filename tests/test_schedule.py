@@ -136,6 +136,12 @@ def test_folds_are_generated_again_where_that_can_be(
     told = loaded.finetune(fresh, steps="auto").schedule
     assert told is not None
     assert "had seen" not in told.how
+    told = loaded.finetune([*fresh, *PAIRS[:1]], steps="auto").schedule
+    assert told is not None
+    assert "had seen them" in told.how
+    told = loaded.finetune(PAIRS[:2], steps="auto").schedule
+    assert told is not None
+    assert "had seen" not in told.how
     assert asked == [4]
 
 
