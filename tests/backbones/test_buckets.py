@@ -36,7 +36,9 @@ def test_features_come_back_in_order_each_by_the_weights_of_its_task(encoder: En
         assert not torch.allclose(found[1, 6], found[0, 2], atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [Lora(rank=2), Bottleneck(reduction_factor=8.0), Sparse(rank=1)], ids=lambda kind: kind.kind)
+@pytest.mark.parametrize(
+    "kind", [Lora(rank=2), Bottleneck(reduction_factor=8.0), Sparse(rank=1)], ids=lambda kind: kind.kind
+)
 def test_gradients_are_those_of_each_task_alone(encoder: Encoder, kind: AdapterKind) -> None:
     weights = noise(encoder.start(kind, tasks=3), 1, size=0.5)
     together = _gradients(encoder, weights, GROUPS)
