@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import color_episode
 from export_checks import load_backbone, make
 
 from hyperpeft.adapters import Lora
 from hyperpeft.api import Adapter
-from hyperpeft.exports import Exported
+from hyperpeft.tasks import Example
 
 PYTHON = os.environ.get("HYPERPEFT_LM_EVAL_PYTHON", "")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PYTHON, reason="set HYPERPEFT_LM_EVAL_PYTHON (docs/exports.md)"),
 ]
-LABELS = ["green", "red"]
+LABELS = ("green", "black")  # of equally many tokens, as lm-eval ranks by sums where we rank by means
+ANSWER_TOKENS = 6  # five characters and the end of sequence
 HELD_OUT = [(f"thing number {index}", LABELS[index % 2]) for index in range(12)]
 TASK = """
 task: colours
@@ -28,7 +30,7 @@ dataset_kwargs: {{data_files: {{test: {file}}}}}
 test_split: test
 output_type: multiple_choice
 doc_to_text: "{{{{input}}}}\\n"
-doc_to_choice: ["green", "red"]
+doc_to_choice: ["green</s>", "black</s>"]
 doc_to_target: "{{{{label}}}}"
 target_delimiter: ""
 metric_list:
@@ -37,9 +39,11 @@ metric_list:
 
 
 @pytest.fixture
-def exported(folders: dict[str, Path]) -> Exported:
-    kind = Lora(rank=2, alpha=5.0, targets=["all-linear"])
-    return make(load_backbone(folders["llama"]), kind)
+def adapter(folders: dict[str, Path]) -> Adapter:
+    backbone = load_backbone(folders["llama"])
+    support = (Example("grass", "green"), Example("coal", "black"))
+    weights = make(backbone, Lora(rank=2, alpha=5.0, targets=["all-linear"])).weights
+    return Adapter(weights, color_episode(support=support, labels=LABELS), backbone)
 
 
 def lm_eval(base: str, adapter: Path | str, tmp_path: Path) -> dict[str, Any]:
@@ -57,28 +61,15 @@ def lm_eval(base: str, adapter: Path | str, tmp_path: Path) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def ours(adapter: Adapter) -> torch.Tensor:
-    """Log-likelihood of each label's tokens after each input, without the end of sequence that lm-eval leaves out."""
-    backbone: Any = adapter.backbone
-    scores = []
-    with torch.no_grad(), backbone.adapted(adapter.weights):
-        for text, _ in HELD_OUT:
-            prompt = backbone.tokenizer(f"{text}\n", add_special_tokens=False)["input_ids"]
-            row = []
-            for label in LABELS:
-                answer = backbone.tokenizer(label, add_special_tokens=False)["input_ids"]
-                logits = backbone.model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
-                row.append(sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(answer)))
-            scores.append(row)
-    return torch.tensor(scores)
+def probabilities(loglikelihoods: list[list[float]]) -> torch.Tensor:
+    """Ours: softmax of the mean over the answer's tokens. The line break that lm-eval counts as answer cancels out."""
+    return (torch.tensor(loglikelihoods) / ANSWER_TOKENS).softmax(-1)
 
 
-def test_lm_eval_scores_the_adapter_as_we_do(exported: Exported, tmp_path: Path) -> None:
-    adapter = Adapter(exported.weights, exported.episode, exported.backbone)
-    found = lm_eval(exported.backbone.name, adapter.export(tmp_path / "adapter"), tmp_path)
-    expected = ours(adapter)
-    torch.testing.assert_close(torch.tensor(found["loglikelihoods"]), expected, atol=1e-3, rtol=1e-4)
-    right = [LABELS[int(row.argmax())] == label for row, (_, label) in zip(expected, HELD_OUT, strict=True)]
-    assert found["acc"] == pytest.approx(sum(right) / len(right))
-    bare = lm_eval(exported.backbone.name, "-", tmp_path)
-    assert (torch.tensor(bare["loglikelihoods"]) - expected).abs().max() > 0.1
+def test_lm_eval_scores_the_adapter_as_we_do(adapter: Adapter, tmp_path: Path) -> None:
+    found = lm_eval(adapter.backbone.name, adapter.export(tmp_path / "adapter"), tmp_path)
+    ours = torch.tensor([list(row.values()) for row in adapter.predict_proba([text for text, _ in HELD_OUT])])
+    torch.testing.assert_close(probabilities(found["loglikelihoods"]), ours, atol=1e-4, rtol=1e-3)
+    assert found["acc"] == pytest.approx(adapter.evaluate(HELD_OUT))
+    bare = lm_eval(adapter.backbone.name, "-", tmp_path)
+    assert (probabilities(bare["loglikelihoods"]) - ours).abs().max() > 0.01
