@@ -13,6 +13,7 @@ from torch import Tensor
 from hyperpeft.adaptation import FinetuneSettings, finetune
 from hyperpeft.asked import asked_episode, check_labels
 from hyperpeft.backbones import Backbone
+from hyperpeft.backbones.pretrained import relative
 from hyperpeft.calibration import Calibration, regime
 from hyperpeft.confidence import Confidence, assess, judged, nearest
 from hyperpeft.config import ConfigError, did_you_mean
@@ -146,8 +147,11 @@ class Adapter:
         return Path(path)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write everything that `hyperpeft.load_adapter` needs: weights, labels, examples, backbone settings."""
-        self._write(Path(path), self.backbone.settings(), overwrite=overwrite)
+        """Write what `hyperpeft.load_adapter` needs: weights, labels, examples, backbone settings.
+
+        Of a backbone's absolute path only the last part is written: pass `backbone=` when loading.
+        """
+        self._write(Path(path), relative(self.backbone.name), overwrite=overwrite)
         return Path(path)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
@@ -156,15 +160,15 @@ class Adapter:
         The examples go with it. A backbone from a folder of this machine is named without its path: pass `backbone=`
         when loading.
         """
-        settings = {**self.backbone.settings(), "model": self._exported().base_model}
-        return pushed(
-            lambda folder: self._write(folder, settings, overwrite=True), repo_id, private=private, token=token
-        )
+        model = self._exported().base_model
+        return pushed(lambda folder: self._write(folder, model, overwrite=True), repo_id, private=private, token=token)
 
-    def _write(self, path: Path, backbone: Mapping[str, Any], *, overwrite: bool) -> None:
+    def _write(self, path: Path, model: str, *, overwrite: bool) -> None:
+        """`model`: how the file names the backbone."""
         about = {
             "episode": asdict(self.episode),
-            "backbone": backbone,
+            "backbone": {**self.backbone.settings(), "model": model},
+            "backbone_from": "hub" if self._exported().from_hub else "folder",
             "generator": self.generator,
             "finetune_steps": self.finetune_steps,
             "choice": self.choice,
@@ -276,23 +280,36 @@ def export_many(
     return Path(path)
 
 
-def load_adapter(path: str | Path, backbone: Backbone[Any] | None = None) -> Adapter:
-    """The adapter in a folder or Hub repository that `Adapter.save` wrote; its backbone is loaded unless given.
+def load_adapter(path: str | Path, backbone: Backbone[Any] | str | Path | None = None) -> Adapter:
+    """The adapter in a folder or Hub repository that `Adapter.save` wrote.
 
+    `backbone`: a Backbone, or the model folder from which to load it; default: the one that the adapter names.
     Raises ConfigError for a folder that is incomplete, damaged, or for another backbone.
     """
     from_folder = fetched(path)
     file = from_folder / "adapter.json"
     if not file.is_file():
-        raise ConfigError(f"{from_folder} is no saved adapter: adapter.json is missing. Adapter.save writes one.")
+        raise ConfigError(
+            f"{from_folder} is no saved adapter: adapter.json is missing. Adapter.save and `hyperpeft generate` write "
+            "one; what `export` writes is for other programs."
+        )
     check_unchanged(from_folder, ("adapter.json", "adapter.safetensors"))
     about, episode = read_about(file)
     weights = load_weights(from_folder / "adapter.safetensors")
-    backbone = backbone or load_backbone(json.dumps(about["backbone"], sort_keys=True))
-    if weights.backbone.rsplit("#")[-1] != backbone.identity.rsplit("#")[-1]:
-        raise ConfigError(
-            f"{from_folder} is an adapter for backbone {weights.backbone}; loaded is {backbone.identity}."
-        )
-    weights = replace(weights, backbone=backbone.identity)
+    used = backbone if isinstance(backbone, Backbone) else _named_backbone(about, weights, backbone)
+    if weights.backbone.rsplit("#")[-1] != used.identity.rsplit("#")[-1]:
+        raise ConfigError(f"{from_folder} is an adapter for backbone {weights.backbone}; loaded is {used.identity}.")
+    weights = replace(weights, backbone=used.identity)
     kept = {key: about[key] for key in ("generator", "finetune_steps", "choice", "calibration", "schedule", "distance")}
-    return Adapter(weights, episode, backbone, **kept)
+    return Adapter(weights, episode, used, **kept)
+
+
+def _named_backbone(about: Mapping[str, Any], weights: AdapterWeights, place: str | Path | None) -> Backbone[Any]:
+    """The backbone in `place`, or where the adapter says. Raises ConfigError if it names a folder that is not here."""
+    model = about["backbone"]["model"] if place is None else str(place)
+    if place is None and about["backbone_from"] == "folder" and not Path(model).is_dir():
+        raise ConfigError(
+            f"the adapter is for the model {weights.backbone}, which was in a folder; here is none at {model!r}. "
+            "Say where it is: load_adapter(..., backbone=FOLDER), on the command line --backbone FOLDER."
+        )
+    return load_backbone(json.dumps({**about["backbone"], "model": model}, sort_keys=True))

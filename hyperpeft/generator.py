@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import copymode
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from hyperpeft.adapters import ADAPTERS
@@ -24,7 +23,7 @@ from hyperpeft.label_reader import LabelReader
 from hyperpeft.refinement import Refinement
 from hyperpeft.tasks import Episode
 from hyperpeft.trained_tasks import TrainedTasks
-from hyperpeft.weights import AdapterWeights
+from hyperpeft.weights import AdapterWeights, save_tensors
 
 CONFIG, WEIGHTS, CARD, TASKS = "config.yaml", "model.safetensors", "README.md", "meta_train_tasks.safetensors"
 REQUIRED = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork")
@@ -138,13 +137,10 @@ class Generator(nn.Module):
             config["calibration"] = self.calibration.settings()
         with TemporaryDirectory(dir=folder) as partial:
             OmegaConf.save(OmegaConf.create(config), Path(partial) / CONFIG)
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-            save_file(tensors, Path(partial) / WEIGHTS, metadata={"format": "pt"})
+            save_tensors(self.state_dict(), Path(partial) / WEIGHTS, {"format": "pt"})
             (Path(partial) / CARD).write_text(_card(config), encoding="utf-8")
             if self.trained_tasks is not None:
                 self.trained_tasks.save(Path(partial) / TASKS)
-            for file in Path(partial).glob("*.safetensors"):
-                copymode(Path(partial) / CARD, file)  # save_file makes it readable by its owner only
             for file in sorted(Path(partial).iterdir()):
                 file.replace(folder / file.name)
         if self.trained_tasks is None:

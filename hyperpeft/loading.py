@@ -55,7 +55,7 @@ def read_about(file: Path) -> tuple[dict[str, Any], Episode]:
         lists = {key: tuple(fields[key]) for key in ("descriptions", "labels", "label_descriptions")}
         support = as_examples(fields["support"])
         episode = Episode(task=fields["task"], support=support, metric=fields["metric"], **lists)
-        kept = {key: about[key] for key in ("backbone", "generator", "finetune_steps", "choice")}
+        kept = {key: about[key] for key in ("backbone", "backbone_from", "generator", "finetune_steps", "choice")}
         schedule = about.get("schedule")
         kept["schedule"] = Schedule(**schedule) if schedule else None
         kept["calibration"] = Calibration.read(about.get("calibration"))

@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hyperpeft.backbones.pretrained import fingerprint
 from hyperpeft.config import did_you_mean
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode, Example
-from hyperpeft.weights import AdapterWeights, stack
+from hyperpeft.weights import AdapterWeights, save_tensors, stack
 
 
 @dataclass(frozen=True)
@@ -133,13 +132,7 @@ class TaskStore:
     def save(self, path: Path) -> None:
         """Write the records and names as one safetensors file."""
         header = {"names": json.dumps(self.names), "generator": fingerprint(self.generator), "format": "pt"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            save_file({str(index): record for index, record in enumerate(self._records.values())}, partial, header)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        save_tensors({str(index): record for index, record in enumerate(self._records.values())}, path, header)
 
     @classmethod
     def load(cls, path: Path, generator: Generator, capacity: int = 64) -> "TaskStore":

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from einops import einsum
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from hyperpeft.config import ConfigError
 from hyperpeft.encoders import TextEncoder
 from hyperpeft.tasks import Task
+from hyperpeft.weights import save_tensors
 
 MOST_BYTES = 300_000
 NEAREST = 3
@@ -51,7 +51,7 @@ class TrainedTasks:
     def save(self, file: Path) -> None:
         """Write a safetensors file, names in its header."""
         header = {"format": "pt", "names": json.dumps(self.names, ensure_ascii=False)}
-        save_file({"embeddings": self.embeddings.contiguous()}, file, metadata=header)
+        save_tensors({"embeddings": self.embeddings}, file, header)
 
     @classmethod
     def load(cls, file: Path) -> "TrainedTasks | None":

@@ -132,19 +132,23 @@ def _joined(one: Tensor, two: Tensor) -> Tensor:
 
 
 def save_weights(weights: AdapterWeights, path: Path) -> None:
-    """Write a safetensors file: tensors by `path:name`, kind, settings and backbone identity in its header.
+    """Write a safetensors file: tensors by `path:name`, kind, settings and backbone identity in its header."""
+    header = {"format": "pt", "adapter": json.dumps(weights.adapter.settings()), "backbone": weights.backbone}
+    save_tensors(dict(weights.named()), path, header)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str, str]) -> None:
+    """Write a safetensors file with the mode that a plainly written file has here; safetensors' own is 0600.
 
     Written to a temporary file first, so that a failed write leaves nothing half done.
     """
-    header = {"format": "pt", "adapter": json.dumps(weights.adapter.settings()), "backbone": weights.backbone}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.named()}
     try:
         partial.touch()
         mode = partial.stat().st_mode
-        save_file(tensors, partial, metadata=header)
-        partial.chmod(mode)  # save_file makes it readable by its owner only
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial, dict(header))
+        partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

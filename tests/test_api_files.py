@@ -11,6 +11,7 @@ from peft import PeftModel
 from transformers import AutoModel
 
 from hyperpeft import Generator, export_many, generate, generate_many, load_adapter
+from hyperpeft.api import load_backbone
 from hyperpeft.config import ConfigError
 from hyperpeft.exports import written_at_once
 from hyperpeft.weights import load_weights
@@ -41,7 +42,7 @@ def generator(request: pytest.FixtureRequest) -> Generator:
 def test_a_saved_adapter_predicts_the_same(generator: Generator, tmp_path: Path) -> None:
     tuned = generate(DESCRIPTION, EXAMPLES, labels=LABELS, generator=generator).finetune(steps=1)
     path = tuned.save(tmp_path / "mein Adapter ü")
-    for loaded in (load_adapter(path), load_adapter(path, generator.backbone)):
+    for loaded in (load_adapter(path, generator.backbone.name), load_adapter(path, generator.backbone)):
         assert equal(loaded, tuned)
         assert loaded.predict_proba(INPUTS) == tuned.predict_proba(INPUTS)
         assert loaded.episode == tuned.episode
@@ -56,7 +57,7 @@ def test_a_saved_adapter_predicts_the_same(generator: Generator, tmp_path: Path)
 
 def test_a_text_adapter_is_saved_alike(writer: Generator, tmp_path: Path) -> None:
     adapter = generate("Continue: naïve — 文", EXAMPLES, generator=writer)
-    loaded = load_adapter(adapter.save(tmp_path / "a"))
+    loaded = load_adapter(adapter.save(tmp_path / "a"), writer.backbone)
     assert loaded.predict(INPUTS) == adapter.predict(INPUTS)
     assert loaded.episode == adapter.episode
 
@@ -69,23 +70,40 @@ def test_an_adapter_folder_of_another_backbone_is_refused(
         load_adapter(path, writer.backbone)
 
 
+def test_a_saved_adapter_names_no_path_of_this_machine(
+    classifier: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = generate(DESCRIPTION, EXAMPLES, generator=classifier)
+    model = Path(classifier.backbone.name)
+    path = adapter.save(tmp_path / "a")
+    assert model.is_absolute()
+    for file in path.iterdir():
+        assert not [place for place in (model.parent, tmp_path, Path.cwd()) if str(place).encode() in file.read_bytes()]
+    with pytest.raises(ConfigError, match=r"for the model bert#\w+, which was in a folder; .* 'bert'.*--backbone"):
+        load_adapter(path)
+    monkeypatch.chdir(model.parent)
+    assert equal(load_adapter(path), adapter)
+    inside = replace(adapter, backbone=load_backbone(json.dumps({**classifier.backbone.settings(), "model": "./bert"})))
+    assert json.loads((inside.save(tmp_path / "b") / "adapter.json").read_text())["backbone"]["model"] == "./bert"
+
+
 def test_a_missing_or_damaged_adapter_folder_is_named(classifier: Generator, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere is no saved adapter: adapter\.json is missing"):
         load_adapter(tmp_path / "nowhere")
     folder = generate(DESCRIPTION, EXAMPLES, generator=classifier).save(tmp_path / "a")
-    before = load_adapter(folder).predict_proba(INPUTS)
+    before = load_adapter(folder, classifier.backbone).predict_proba(INPUTS)
     for name in ("adapter.json", "adapter.safetensors"):
         whole = (folder / name).read_bytes()
         flipped = bytes([*whole[:-20], whole[-20] ^ 1, *whole[-19:]])
         for damaged in (whole[:-20], b"", b"[]", flipped):
             (folder / name).write_bytes(damaged)
             with pytest.raises(ConfigError, match=rf"{name} is damaged or was changed"):
-                load_adapter(folder)
+                load_adapter(folder, classifier.backbone)
         (folder / name).unlink()
         with pytest.raises(ConfigError, match=rf"{name} is missing"):
-            load_adapter(folder)
+            load_adapter(folder, classifier.backbone)
         (folder / name).write_bytes(whole)
-    assert load_adapter(folder).predict_proba(INPUTS) == before
+    assert load_adapter(folder, classifier.backbone).predict_proba(INPUTS) == before
 
 
 def test_an_adapter_file_of_another_make_is_named(classifier: Generator, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_failed_save_leaves_the_old_generator(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("hyperpeft.generator.save_file", fail)
+    monkeypatch.setattr("hyperpeft.weights.save_file", fail)
     generator.about = {"changed": True}
     with pytest.raises(OSError, match="no space left"):
         generator.save_pretrained(folder)

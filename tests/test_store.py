@@ -83,6 +83,8 @@ def test_a_file_brings_the_store_back(generator: Generator, tmp_path: Path) -> N
     store.save(tmp_path / "new" / "tasks.safetensors")
     loaded = TaskStore.load(tmp_path / "new" / "tasks.safetensors", generator)
     assert loaded.names == store.names
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "new" / "tasks.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
     close(loaded.weights(store.names), store.weights(store.names))
     TaskStore(generator).save(tmp_path / "empty.safetensors")
     assert len(TaskStore.load(tmp_path / "empty.safetensors", generator)) == 0

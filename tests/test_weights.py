@@ -121,6 +121,12 @@ def test_the_header_names_kind_settings_and_backbone(three: AdapterWeights, tmp_
     assert header["backbone"] == three.backbone
 
 
+def test_a_file_can_be_read_by_whoever_may_read_plain_files(three: AdapterWeights, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    save_weights(three, tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     three: AdapterWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

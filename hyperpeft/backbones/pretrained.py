@@ -144,6 +144,12 @@ def portable(name: str) -> str:
     return place.resolve().name if place.is_absolute() or place.exists() else name
 
 
+def relative(name: str) -> str:
+    """A hub id or a path inside the working directory as it is; of any other path the last part."""
+    place = Path(name)
+    return place.resolve().name if place.is_absolute() or ".." in place.parts else name
+
+
 def fingerprint(model: PreTrainedModel) -> str:
     """Ten hex digits of names, shapes and a sample of the values of all parameters; the same in fp32 and bf16."""
     digest = hashlib.sha256()

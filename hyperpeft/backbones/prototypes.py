@@ -78,8 +78,8 @@ class Prototypes(Backbone[PrototypeBatch]):
         if len(episode.labels) < 2:
             raise ValueError(
                 f"task {episode.task!r} has {len(episode.labels)} label(s): this backbone chooses among at least "
-                "two. Pass labels=[...], or examples of two or more labels; free text needs a causal_lm or seq2seq "
-                "backbone."
+                "two. Pass labels=[...] (--label), or examples of two or more labels; free text needs a causal_lm or "
+                "seq2seq backbone."
             )
         unseen = sorted(set(episode.labels) - {example.output for example in episode.support})
         if unseen and not self.reads_labels:

@@ -1,4 +1,7 @@
-"""The command line: `hyperpeft --help`."""
+"""The command line: `hyperpeft --help`.
+
+What imports torch is imported inside the commands: help, completion and wrong use must not wait for it.
+"""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -24,22 +27,39 @@ app = typer.Typer(
     "2 something to correct, 130 interrupted.",
 )
 
-EPILOGS: dict[Callable[..., None], str] = {
-    train_command: "Example: hyperpeft train --config configs/default.yaml name=mine steps=200 optim.lr=3e-4",
-    generate_command: "Examples: hyperpeft generate -d 'Route each message to a team.' -e tickets.csv -o out/routing, "
-    "or with a task file: hyperpeft generate --task tasks/everyday/chat_department.yaml -o out/chat --json",
-    finetune_command: "Examples: hyperpeft finetune out/routing -e more.jsonl --steps 50 -o out/routing-2, "
-    "or as many steps as the examples ask for: hyperpeft finetune out/routing --steps auto -o out/routing-2",
-    predict_command: "Examples: hyperpeft predict out/routing 'where is my refund?', "
-    "or from a pipe: cat messages.txt | hyperpeft predict out/routing --json --probabilities",
-    evaluate_command: "Example: hyperpeft evaluate out/routing -e held-out.csv --metric macro_f1",
-    calibrate_command: "Example: hyperpeft calibrate outputs/default/generator",
-    benchmark_command: "Example: hyperpeft benchmark --config configs/benchmark_quick.yaml evaluation.seeds=[0,1]",
-    export_command: "Examples: hyperpeft export out/routing -o out/peft, "
-    "or several with a check: hyperpeft export out/a out/b --server vllm -o out/all; hyperpeft export --formats",
-    info_command: "Example: hyperpeft info --json",
+EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
+    train_command: (
+        "hyperpeft train --config configs/default.yaml name=mine steps=200 optim.lr=3e-4",
+        "hyperpeft train --config configs/default.yaml --print-config",
+    ),
+    generate_command: (
+        "hyperpeft generate -d 'Route each message to a team.' -e tickets.csv -o out/routing",
+        "hyperpeft generate -d 'Is the review kind?' -l kind -l unkind -o out/reviews",
+        "hyperpeft generate --task tasks/everyday/chat_department.yaml --select auto -o out/chat",
+        "cat tickets.tsv | hyperpeft generate -e - --file-format tsv --output-column team -o out/tickets",
+    ),
+    finetune_command: (
+        "hyperpeft finetune out/routing --steps 50 -o out/routing-2",
+        "hyperpeft finetune out/routing -e more.jsonl -o out/routing-3",
+        "hyperpeft finetune out/routing --steps auto -o out/routing-4",
+    ),
+    predict_command: (
+        "hyperpeft predict out/routing 'where is my refund?'",
+        "cat messages.txt | hyperpeft predict out/routing --json --probabilities",
+        "hyperpeft predict out/routing --inputs messages.csv --input-column text",
+    ),
+    evaluate_command: ("hyperpeft evaluate out/routing -e held-out.csv --metric macro_f1",),
+    calibrate_command: ("hyperpeft calibrate outputs/default/generator",),
+    benchmark_command: ("hyperpeft benchmark --config configs/benchmark_quick.yaml 'evaluation.seeds=[0,1]'",),
+    export_command: (
+        "hyperpeft export out/routing -o out/peft",
+        "hyperpeft export out/a out/b --server vllm -o out/all",
+        "hyperpeft export --formats",
+    ),
+    info_command: ("hyperpeft info --json",),
 }
-for command, epilog in EPILOGS.items():
+for command, examples in EXAMPLES.items():
+    epilog = "\n\n".join(("Examples:", *examples))
     app.command(command.__name__.removesuffix("_command"), epilog=epilog)(command)
 
 

@@ -1,19 +1,21 @@
 """`hyperpeft generate`, `finetune`, `predict`, `evaluate`: make adapters and use them."""
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hyperpeft.api import Adapter, generate, load_adapter
+import hyperpeft
 from hyperpeft.cli.console import messages, print_json, say
 from hyperpeft.cli.files import STDIN, Columns, read_examples, read_inputs
 from hyperpeft.cli.options import (
     AdapterFolder,
     AsJson,
+    BackboneFolder,
     ExamplesFile,
     FileFormat,
     Force,
@@ -26,7 +28,9 @@ from hyperpeft.cli.options import (
     as_steps,
 )
 from hyperpeft.config import ConfigError
-from hyperpeft.corpora.folder import read_task
+
+if TYPE_CHECKING:
+    from hyperpeft.api import Adapter
 
 
 def generate_command(
@@ -42,6 +46,13 @@ def generate_command(
     ] = None,
     finetune_steps: Annotated[int, typer.Option(min=0, help="Brief fine-tune after generation.")] = 0,
     lr: LearningRate = 1e-3,
+    select: Annotated[
+        Literal["generated", "auto"],
+        typer.Option(
+            help="auto: ask 8 examples or more, by cross-validation, whether no adapter, the shared or the generated "
+            "one does best, and take that."
+        ),
+    ] = "generated",
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
     file_format: FileFormat = None,
@@ -55,7 +66,8 @@ def generate_command(
     request = _from_task(task) if task is not None else _request(description, examples, label, columns)
     started = perf_counter()
     with messages().status("generating"):
-        made = generate(**request, generator=generator, finetune_steps=finetune_steps, lr=lr)
+        _check_free(out, overwrite=force)
+        made = hyperpeft.generate(**request, generator=generator, finetune_steps=finetune_steps, lr=lr, select=select)
     _report(made, made.save(out, overwrite=force), perf_counter() - started, as_json=json)
 
 
@@ -67,6 +79,8 @@ def _request(
 
 
 def _from_task(file: str) -> dict[str, Any]:
+    from hyperpeft.corpora.folder import read_task
+
     task = read_task(Path(file))
     return {"task_description": task.descriptions, "examples": task.examples, "labels": dict(task.labels) or None}
 
@@ -78,6 +92,7 @@ def finetune_command(
     steps: Steps = "20",
     lr: LearningRate = 1e-3,
     seed: Seed = 0,
+    backbone: BackboneFolder = None,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
     file_format: FileFormat = None,
@@ -87,14 +102,22 @@ def finetune_command(
     """Fine-tune an adapter briefly, on the examples that it was made from or on others, into a new folder."""
     columns = Columns(input_column, output_column, file_format)
     pairs = read_examples(examples, columns) if examples is not None else None
+    _check_free(out, overwrite=force)
     number = as_steps(steps)
-    before, started = load_adapter(adapter), perf_counter()
+    before, started = hyperpeft.load_adapter(adapter, backbone), perf_counter()
     with messages().status(f"fine-tuning, steps: {steps}"):
         tuned = before.finetune(pairs, number, lr=lr, seed=seed)
     _report(tuned, tuned.save(out, overwrite=force), perf_counter() - started, as_json=json)
 
 
-def _report(adapter: Adapter, folder: Path, seconds: float, *, as_json: bool) -> None:
+def _check_free(out: str, *, overwrite: bool) -> None:
+    """Before the work, not after it."""
+    from hyperpeft.exports import check_free
+
+    check_free(Path(out), overwrite=overwrite)
+
+
+def _report(adapter: "Adapter", folder: Path, seconds: float, *, as_json: bool) -> None:
     """What was made, where it is, how long it took (loading included)."""
     facts: dict[str, Any] = {
         "adapter": str(folder),
@@ -104,6 +127,7 @@ def _report(adapter: Adapter, folder: Path, seconds: float, *, as_json: bool) ->
         "examples": len(adapter.episode.support),
         "finetune_steps": adapter.finetune_steps,
         "schedule": asdict(adapter.schedule) if adapter.schedule else None,
+        "choice": adapter.choice,
         "generator": adapter.generator,
         "backbone": adapter.weights.backbone,
         "seconds": round(seconds, 3),
@@ -112,11 +136,22 @@ def _report(adapter: Adapter, folder: Path, seconds: float, *, as_json: bool) ->
         print_json(facts)
         return
     say(str(folder))
+    chosen = "" if adapter.choice == "generated" else f"; chosen: {adapter.choice}"
     messages().print(
         f"{facts['kind']} adapter, {facts['parameters']:,} parameters, from {facts['examples']} examples, "
-        f'{facts["finetune_steps"]} fine-tune steps, {seconds:.1f} s. Next: hyperpeft predict {folder} "a text"',
+        f"{facts['finetune_steps']} fine-tune steps{chosen}, {seconds:.1f} s. Next: {_next(adapter, folder)}",
         markup=False,
     )
+
+
+def _next(adapter: "Adapter", folder: Path) -> str:
+    """The command to try; it names the backbone where the adapter's folder does not say where that is."""
+    from hyperpeft.backbones.pretrained import relative
+
+    place = adapter.backbone.name
+    somewhere = Path(place).is_dir() and relative(place) != place
+    named = ["--backbone", place] if somewhere else []
+    return shlex.join(["hyperpeft", "predict", str(folder), "a text", *named])
 
 
 def predict_command(
@@ -124,6 +159,7 @@ def predict_command(
     texts: Annotated[list[str] | None, typer.Argument(help="Inputs; without any, --inputs or standard input.")] = None,
     inputs: Annotated[str | None, typer.Option("--inputs", "-i", help="txt, JSONL, CSV or TSV; - for stdin.")] = None,
     probabilities: Annotated[bool, typer.Option(help="Print the probability of each label too.")] = False,
+    backbone: BackboneFolder = None,
     input_column: InputColumn = "input",
     file_format: FileFormat = None,
     json: AsJson = False,
@@ -132,7 +168,7 @@ def predict_command(
     if texts and inputs is not None:
         raise ConfigError("inputs are given twice, as arguments and with --inputs: choose one.")
     asked = texts or read_inputs(inputs or _stdin(), Columns(input_column, file_format=file_format))
-    used = load_adapter(adapter)
+    used = hyperpeft.load_adapter(adapter, backbone)
     with messages().status(f"predicting {len(asked)} outputs"):
         rows = used.predict_proba(asked) if probabilities else [{} for _ in asked]
         found = [max(row, key=lambda label: row[label]) for row in rows] if probabilities else used.predict(asked)
@@ -153,6 +189,7 @@ def evaluate_command(
     adapter: AdapterFolder,
     examples: Annotated[str, typer.Option("--examples", "-e", help="JSONL, CSV or TSV file; - for stdin.")],
     metric: Annotated[str | None, typer.Option(help="accuracy, macro_f1, exact_match or rouge_l.")] = None,
+    backbone: BackboneFolder = None,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
     file_format: FileFormat = None,
@@ -160,7 +197,7 @@ def evaluate_command(
 ) -> None:
     """Score an adapter on examples that it was not made from."""
     pairs = read_examples(examples, Columns(input_column, output_column, file_format))
-    used = load_adapter(adapter)
+    used = hyperpeft.load_adapter(adapter, backbone)
     with messages().status(f"evaluating on {len(pairs)} examples"):
         score = used.evaluate(pairs, metric)
     name = metric or used.episode.metric

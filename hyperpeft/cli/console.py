@@ -43,7 +43,9 @@ class Commands(TyperGroup):
         quiet_logs()
         try:
             return super().invoke(ctx)
-        except (ValueError, FileExistsError) as error:
+        except BrokenPipeError:  # whoever read our output has read enough: typer's to handle
+            raise
+        except (ValueError, OSError) as error:
             if ctx.params["traceback"]:
                 raise
             messages().print("error:", style="red", end=" ")

@@ -6,17 +6,17 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from hyperpeft.api import export_many, load_adapter
+import hyperpeft
 from hyperpeft.cli.console import messages, print_json, results, say
-from hyperpeft.cli.options import AsJson, Force, Out
+from hyperpeft.cli.options import AsJson, BackboneFolder, Force, Out
 from hyperpeft.config import ConfigError
-from hyperpeft.exports import EXPORTS, carried
-from hyperpeft.exports.serving import SERVERS, problems
 
 
 def _formats(wanted: bool) -> None:
     if not wanted:
         return
+    from hyperpeft.exports import EXPORTS, carried
+
     table = Table("adapter kind", *EXPORTS, title="Which format carries which kind of adapter")
     for kind, formats in carried().items():
         table.add_row(kind, *("yes" if here else "-" for here in formats.values()))
@@ -29,11 +29,14 @@ def _formats(wanted: bool) -> None:
 def export_command(
     adapters: Annotated[list[str], typer.Argument(help="Folders that `hyperpeft generate` wrote; several: one call.")],
     out: Out,
-    format: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(EXPORTS)}.")] = "peft",
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="peft, merged, adapterhub, gguf or safetensors.")
+    ] = "peft",
     server: Annotated[
-        list[str] | None, typer.Option(help=f"Check for a server: {', '.join(SERVERS)} (repeatable; format peft).")
+        list[str] | None, typer.Option(help="Check for a server: vllm, sglang (repeatable; format peft).")
     ] = None,
     max_rank: Annotated[int | None, typer.Option(help="The server's largest LoRA rank, if not its default.")] = None,
+    backbone: BackboneFolder = None,
     force: Force = False,
     json: AsJson = False,
     formats: Annotated[
@@ -44,14 +47,15 @@ def export_command(
     """Write adapters as folders that other programs load."""
     if server and format != "peft":
         raise ConfigError(f"--server checks PEFT folders; this is format {format!r}. Pass --format peft.")
-    loaded = {Path(adapter).resolve().name: load_adapter(adapter) for adapter in adapters}
+    _check_servers(server or [])
+    loaded = {Path(adapter).resolve().name: hyperpeft.load_adapter(adapter, backbone) for adapter in adapters}
     if len(loaded) < len(adapters):
         raise ConfigError("two of the adapters have folders of one name: rename one.")
     if len(loaded) == 1:
         (only,) = loaded.values()
         places = [only.export(out, format, overwrite=force)]
     else:
-        root = export_many(loaded, out, format, overwrite=force)
+        root = hyperpeft.export_many(loaded, out, format, overwrite=force)
         places = [root / name for name in loaded]
     found = {str(place): _checked(place, server or [], max_rank) for place in places}
     for place, warnings in found.items():
@@ -63,5 +67,15 @@ def export_command(
                 messages().print(f"warning: {place}: {warning}", markup=False)
 
 
+def _check_servers(servers: list[str]) -> None:
+    """Before anything is written."""
+    from hyperpeft.exports.serving import rules_of
+
+    for server in servers:
+        rules_of(server)
+
+
 def _checked(folder: Path, servers: list[str], max_rank: int | None) -> list[str]:
+    from hyperpeft.exports.serving import problems
+
     return [f"{server}: {problem}" for server in servers for problem in problems(folder, server, max_rank=max_rank)]

@@ -68,10 +68,8 @@ def _rows(source: str, file_format: str | None, of_stdin: str) -> Iterator[tuple
 def _format(source: str, given: str | None, of_stdin: str) -> str:
     chosen = given or (of_stdin if source == STDIN else Path(source).suffix.lstrip(".").lower())
     if chosen not in FORMATS:
-        raise TaskError(
-            f"{_name(source)}: files of the format {chosen!r} are not read. {did_you_mean(chosen, FORMATS)} "
-            "Say which it is: --file-format."
-        )
+        known = f"files of the format {chosen!r} are not read" if chosen else "its name does not say its format"
+        raise TaskError(f"{_name(source)}: {known}. {did_you_mean(chosen, FORMATS)} Say which it is: --file-format.")
     return chosen
 
 

@@ -7,6 +7,10 @@ import typer
 from hyperpeft.config import ConfigError
 
 AdapterFolder = Annotated[str, typer.Argument(help="Folder that `hyperpeft generate` wrote, or a Hub repository.")]
+BackboneFolder = Annotated[
+    str | None,
+    typer.Option("--backbone", help="Where the adapter's backbone is here: a model folder (or a Hub repository)."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON, one value a line.")]
 Out = Annotated[str, typer.Option("--out", "-o", help="Folder to write.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the folder if hyperpeft wrote it.")]

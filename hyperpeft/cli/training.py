@@ -1,6 +1,6 @@
 """`hyperpeft train`, `calibrate` and `benchmark`: runs from a configuration, which a second call continues."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from omegaconf import OmegaConf
@@ -8,10 +8,9 @@ from omegaconf import OmegaConf
 from hyperpeft.cli.console import INTERRUPTED, messages, print_json, results, say
 from hyperpeft.cli.options import AsJson, Configs, Overrides, PrintConfig
 from hyperpeft.config import load_config, overridden
-from hyperpeft.generator import Generator
-from hyperpeft.report import score_table, summary
-from hyperpeft.run import Run, RunConfig, is_first_process
-from hyperpeft.study import BenchmarkConfig, Study, config_of
+
+if TYPE_CHECKING:
+    from hyperpeft.run import Run
 
 REFERENCE = "shared multi-task adapter"
 
@@ -20,6 +19,8 @@ def train_command(
     overrides: Overrides = None, config: Configs = None, print_config: PrintConfig = False, json: AsJson = False
 ) -> None:
     """Meta-train a generator of adapters, then measure it on held-out tasks."""
+    from hyperpeft.run import Run, RunConfig
+
     merged = load_config(RunConfig, config or ["configs/default.yaml"], overrides or [])
     if print_config:
         say(OmegaConf.to_yaml(merged).rstrip("\n"))
@@ -31,7 +32,10 @@ def train_command(
         raise typer.Exit(INTERRUPTED) from stop
 
 
-def _train(run: Run, *, as_json: bool) -> None:
+def _train(run: "Run", *, as_json: bool) -> None:
+    from hyperpeft.report import score_table, summary
+    from hyperpeft.run import is_first_process
+
     generator = run.train()
     settings = run.config.evaluation
     shared = run.train("shared", head="none") if settings.shared_baseline else None
@@ -63,6 +67,10 @@ def calibrate_command(
 
     Overrides say where the tasks are now if they have moved: corpus.path=...
     """
+    from hyperpeft.generator import Generator
+    from hyperpeft.run import Run
+    from hyperpeft.study import config_of
+
     made = Generator.from_pretrained(generator)
     nowhere = {"output": generator, "name": "calibrate"}  # a run's folder that is never written
     Run(overridden(config_of(made, nowhere), overrides or [])).calibrate(made)
@@ -78,6 +86,9 @@ def benchmark_command(
     overrides: Overrides = None, config: Configs = None, print_config: PrintConfig = False, json: AsJson = False
 ) -> None:
     """Measure few-shot adaptation: methods x tasks x shots x fine-tune steps x seeds."""
+    from hyperpeft.report import summary
+    from hyperpeft.study import BenchmarkConfig, Study
+
     merged = load_config(BenchmarkConfig, config or ["configs/benchmark.yaml"], overrides or [])
     if print_config:
         say(OmegaConf.to_yaml(merged).rstrip("\n"))

@@ -10,7 +10,7 @@ from hyperpeft.exports.adapterhub import FORMS, adapterhub_usage, write_adapterh
 from hyperpeft.exports.base import Exported, Format
 from hyperpeft.exports.card import model_card
 from hyperpeft.exports.classifier import write_classifier
-from hyperpeft.exports.files import MANIFEST, check_unchanged, written_at_once
+from hyperpeft.exports.files import MANIFEST, check_free, check_unchanged, written_at_once
 from hyperpeft.exports.gguf import gguf_usage, write_gguf
 from hyperpeft.exports.merged import MERGES, merged_usage, write_merged
 from hyperpeft.exports.peft import PEFT_FORMS, peft_usage, write_peft
@@ -32,6 +32,7 @@ __all__ = [
     "Exported",
     "Format",
     "carried",
+    "check_free",
     "check_unchanged",
     "model_card",
     "write_export",

@@ -21,12 +21,10 @@ def written_at_once(path: Path, *, about: Mapping[str, Any] | None = None, overw
     """A temporary folder that takes the place of `path` when the `with` ends well, and vanishes when it does not.
 
     A manifest `hyperpeft.json` is added: what `about` says, the version, each file's SHA-256. All files get the mode
-    that a plainly written file has here. Raises FileExistsError if `path` exists and `overwrite` is not set, and in
-    any case if it holds anything that hyperpeft did not write.
+    that a plainly written file has here. Raises what check_free raises, and ConfigError where nothing can be written.
     """
-    _check_free(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    check_free(path, overwrite=overwrite)
+    partial = _beside(path)
     try:
         yield partial
         _write_manifest(partial, about or {})
@@ -38,6 +36,29 @@ def written_at_once(path: Path, *, about: Mapping[str, Any] | None = None, overw
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise FileExistsError if `path` is taken and not to be replaced, or holds what hyperpeft did not write."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True (--force).")
+    strangers = list(islice(_strangers(path), 3))
+    if strangers:
+        raise FileExistsError(
+            f"{path} is not replaced: it holds what hyperpeft did not write ({', '.join(strangers)}). "
+            "Choose another path, or remove it yourself."
+        )
+
+
+def _beside(path: Path) -> Path:
+    """A new folder beside the path, on the same file system."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {path.parent} is no folder to write in ({error}).") from error
 
 
 def check_unchanged(folder: Path, names: Sequence[str]) -> None:
@@ -76,19 +97,6 @@ def _make_readable(folder: Path) -> None:
     searchable = mode | (mode & 0o444) >> 2
     for place in (folder, *folder.rglob("*")):
         place.chmod(searchable if place.is_dir() else mode)
-
-
-def _check_free(path: Path, *, overwrite: bool) -> None:
-    if not path.exists() and not path.is_symlink():
-        return
-    if not overwrite:
-        raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True (--force).")
-    strangers = list(islice(_strangers(path), 3))
-    if strangers:
-        raise FileExistsError(
-            f"{path} is not replaced: it holds what hyperpeft did not write ({', '.join(strangers)}). "
-            "Choose another path, or remove it yourself."
-        )
 
 
 def _strangers(path: Path) -> Iterator[str]:

@@ -27,8 +27,7 @@ class Family:
     reordered: tuple[str, ...] = ()
 
 
-# model types of transformers; gpt2 and llama were compared with llama.cpp itself, the others' comparison is written but
-# was not run yet (tests/exports/test_gguf.py, marked slow)
+# model types of transformers; all were compared with llama.cpp itself (tests/exports/test_gguf.py, marked slow)
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "llama": Family("LLAMA", ("q_proj", "k_proj")),

@@ -54,7 +54,7 @@ def problems(folder: Path, server: str, *, max_rank: int | None = None) -> list[
 
     `max_rank`: the server's own limit, where it is not the default. Raises ValueError for an unknown server.
     """
-    rules = _rules(server)
+    rules = rules_of(server)
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     if config["peft_type"] != "LORA":
         return [f"it serves LoRA only; this is {config['peft_type']}. Merge the adapter: format 'merged'."]
@@ -65,7 +65,8 @@ def problems(folder: Path, server: str, *, max_rank: int | None = None) -> list[
     ]
 
 
-def _rules(server: str) -> Server:
+def rules_of(server: str) -> Server:
+    """What a server accepts. Raises ValueError for one that is not in SERVERS."""
     if server not in SERVERS:
         raise ValueError(f"there is no server {server!r} to check for. {did_you_mean(server, SERVERS)}")
     return SERVERS[server]
@@ -124,11 +125,11 @@ class LoraServer:
 
     def load(self, name: str, folder: str | Path) -> None:
         """Load a PEFT folder, as the server sees the path, under the name that requests give as `model`."""
-        self._post(_rules(self.server).load, {"lora_name": name, "lora_path": str(folder)})
+        self._post(rules_of(self.server).load, {"lora_name": name, "lora_path": str(folder)})
 
     def unload(self, name: str) -> None:
         """Forget the adapter."""
-        self._post(_rules(self.server).unload, {"lora_name": name})
+        self._post(rules_of(self.server).unload, {"lora_name": name})
 
     def models(self) -> list[str]:
         """Names that requests may give as `model`: base models and adapters."""
@@ -147,7 +148,7 @@ class LoraServer:
                 return str(answer.read().decode())
         except HTTPError as error:
             reason = " ".join(error.read().decode(errors="replace").split())[:300]
-            hint = f" It must run with {_rules(self.server).needs}." if error.code == 404 else ""
+            hint = f" It must run with {rules_of(self.server).needs}." if error.code == 404 else ""
             raise ConnectionError(f"{request.full_url} answered {error.code}: {reason}{hint}") from error
         except URLError as error:
             raise ConnectionError(f"{request.full_url} does not answer: {error.reason}. Is the server up?") from error

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copymode
 from typing import Any
 
 import lightning
@@ -87,6 +88,7 @@ def pretrain(config: DictConfig) -> Path:
     model.resize_token_embeddings(len(tokenizer))
     model.to(dtype=torch.bfloat16).save_pretrained(finished)
     tokenizer.save_pretrained(finished)
+    copymode(finished / "config.json", finished / "model.safetensors")  # transformers makes it its owner's only
     return finished
 
 

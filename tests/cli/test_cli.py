@@ -15,12 +15,19 @@ import hyperpeft.cli
 from hyperpeft import Generator, generate, load_adapter
 from hyperpeft.cli import app
 from hyperpeft.exports import EXPORTS
+from hyperpeft.exports.serving import SERVERS
+from hyperpeft.metrics import METRICS
 
 COMMANDS = ("train", "generate", "finetune", "predict", "evaluate", "benchmark", "calibrate", "export", "info")
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]
+) -> None:
+    """A working directory in which the backbones are, as saved adapters name them."""
+    for name, folder in folders.items():
+        (tmp_path / name).symlink_to(folder)
     monkeypatch.setenv("HYPERPEFT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.chdir(tmp_path)
@@ -90,6 +97,34 @@ def test_from_a_description_and_a_file_to_predictions(generator_folder: Path, tm
     (score,) = rows("evaluate", "out/tuned", "-e", file)
     assert score == {"metric": "accuracy", "score": load_adapter("out/tuned").evaluate(EXAMPLES), "examples": 4}
     assert f"accuracy {score['score']:.4f} (4 examples)" in done("evaluate", "out/tuned", "-e", file)
+
+
+def test_the_backbones_folder_is_said_where_it_is_not_here(
+    adapter: Path, generator_folder: Path, folders: dict[str, Path]
+) -> None:
+    Path("bert").unlink()
+    assert "--backbone FOLDER" in wrong("predict", adapter, "frog")
+    said = ("--backbone", folders["bert"])
+    (row,) = rows("predict", adapter, "frog", *said)
+    assert row["output"] in LABELS
+    done("evaluate", adapter, "-e", csv(Path("e.csv")), *said)
+    done("finetune", adapter, "--steps", 1, "-o", "tuned", *said)
+    done("export", "tuned", "-o", "peft", *said)
+    made = call("generate", "-d", DESCRIPTION, "-l", "green", "-l", "red", "-g", generator_folder, "-o", "a b")
+    assert f"Next: hyperpeft predict 'a b' 'a text' --backbone {folders['bert']}" in " ".join(made.stderr.split())
+
+
+def test_the_start_is_chosen_by_the_examples(generator_folder: Path, generator: Generator) -> None:
+    file = csv(Path("e.csv"), [*EXAMPLES, *((f"{x} two", y) for x, y in EXAMPLES)])
+    arguments = ("generate", "-e", file, "-g", generator_folder)
+    (made,) = rows(*arguments, "-o", "auto", "--select", "auto", "--finetune-steps", 1)
+    pairs = load_adapter("auto").episode.support
+    expected = generate(examples=pairs, generator=generator, select="auto", finetune_steps=1)
+    assert made["choice"] == load_adapter("auto").choice == expected.choice
+    assert made["choice"] in ("no adapter", "shared adapter", "fine-tuned")
+    (made,) = rows(*arguments, "-o", "plain")
+    assert made["choice"] == "generated"
+    assert "not one of 'generated'" in wrong(*arguments, "-o", "b", "--select", "best")
 
 
 def test_generation_from_labels_and_several_wordings(generator_folder: Path) -> None:
@@ -175,6 +210,23 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"hyperpeft {command}" in text
 
 
+def test_the_help_names_what_there_is() -> None:
+    text = done("export", "--help")
+    assert all(name in text for name in (*EXPORTS, *SERVERS))
+    assert all(name in done("evaluate", "--help") for name in METRICS)
+
+
+def test_help_and_version_do_not_import_torch() -> None:
+    asked = [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)]
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom hyperpeft.cli import app\n"
+        f"print([CliRunner().invoke(app, arguments).exit_code for arguments in {asked!r}])\n"
+        "print({'torch', 'transformers', 'numpy', 'sklearn', 'lightning'} & sys.modules.keys())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.splitlines() == [str([0] * len(asked)), "set()"], found.stderr
+
+
 # ---- mistakes
 
 
@@ -187,10 +239,32 @@ def test_mistakes_are_one_line_on_stderr_and_exit_code_2(adapter: Path, generato
     )
     assert "no export format 'pefft'. Did you mean 'peft'" in wrong("export", adapter, "-f", "pefft", "-o", "x")
     assert "no server 'vlm' to check for. Did you mean 'vllm'" in wrong("export", adapter, "-o", "y", "--server", "vlm")
+    assert "x cannot be written: e.csv is no folder to write in" in wrong(
+        "generate", "-d", "x", "-l", "a", "-l", "b", "-g", generator_folder, "-o", "e.csv/x"
+    )
     assert "optim.lrr" in wrong("train", "--config", write_config(), "optim.lrr=1")
     assert "No such option: --what" in wrong("predict", adapter, "--what")
     assert not Path("a").exists()
     assert not Path("x").exists()
+    assert not Path("y").exists()
+
+
+def test_a_taken_folder_is_refused_before_the_work(
+    adapter: Path, generator_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a").mkdir()
+    monkeypatch.setattr("hyperpeft.api.Adapter.finetune", None)
+    monkeypatch.setattr("hyperpeft.generator.Generator.generate", None)
+    assert "a exists already" in wrong("generate", "-e", csv(Path("e.csv")), "-g", generator_folder, "-o", "a")
+    assert "a exists already" in wrong("finetune", adapter, "-o", "a")
+
+
+def test_what_the_file_system_refuses_is_no_bug(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "somewhere")
+
+    monkeypatch.setattr("hyperpeft.api.Adapter.export", refuse)
+    assert "Permission denied: 'somewhere'" in wrong("export", adapter, "-o", "x")
 
 
 def write_config() -> Path:

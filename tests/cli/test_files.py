@@ -51,6 +51,7 @@ def test_a_quoted_line_break_belongs_to_the_text(tmp_path: Path) -> None:
         ("a.csv", b"input,input\na,b\n", r"a\.csv:1: a column is named twice"),
         ("a.csv", b"input,output\n", r"a\.csv holds no examples"),
         ("a.jsonl", b"", r"a\.jsonl holds no examples"),
+        ("a", b"", r"a: its name does not say its format\. There is: 'csv', .*--file-format"),
         ("a.xlsx", b"", r"a\.xlsx: files of the format 'xlsx' are not read.*--file-format"),
     ],
 )
