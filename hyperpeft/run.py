@@ -252,7 +252,11 @@ class Run:
     def _callbacks(self) -> Sequence[Callback]:
         patience = self.config.validation.patience
         stop = [EarlyStopping(MONITOR, mode="max", patience=patience)] if patience else []
-        bar = [RichProgressBar()] if self.plain["trainer"].get("enable_progress_bar", True) else []
+        bar = (
+            [RichProgressBar(console_kwargs={"stderr": True})]
+            if self.plain["trainer"].get("enable_progress_bar", True)
+            else []
+        )
         return [*bar, LearningRateMonitor("step"), *stop]
 
     def _loggers(self, part: str) -> list[CSVLogger | TensorBoardLogger]:

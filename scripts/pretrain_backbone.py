@@ -1,4 +1,4 @@
-"""Pretrain a tiny language model: python scripts/pretrain_backbone.py --config configs/letters_backbone.yaml steps=500"""
+"""Pretrain a tiny language model: python scripts/pretrain_backbone.py --config configs/letters_backbone.yaml"""
 
 import argparse
 import logging

@@ -1,8 +1,10 @@
 """Adapters as folders: saved and loaded, exported one by one and together."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -131,6 +133,23 @@ def test_export_by_name(classifier: Generator, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="overwrite=True"):
         adapter.export(tmp_path / "peft")
     adapter.export(tmp_path / "peft", overwrite=True)
+
+
+def test_our_own_format_is_read_as_its_card_says_and_not_if_it_was_changed(
+    classifier: Generator, tmp_path: Path
+) -> None:
+    adapter = generate(DESCRIPTION, EXAMPLES, generator=classifier)
+    folder = adapter.export(tmp_path / "own", format="safetensors")
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    code = code.replace('"this folder"', repr(str(folder)))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert all(torch.equal(x, dict(adapter.weights.named())[name]) for name, x in names["weights"].named())
+    file = folder / "adapter.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    with pytest.raises(ConfigError, match=r"adapter\.safetensors is damaged or was changed"):
+        exec(code, {})
 
 
 def test_several_adapters_in_one_call(classifier: Generator, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from conftest import awake
 from typer.testing import CliRunner
 
 from hyperpeft.calibration import REGIMES
+
+
+@pytest.mark.filterwarnings("ignore")
 from hyperpeft.cli import app
 from hyperpeft.config import load_config
 from hyperpeft.episodes import EpisodeSettings
@@ -225,6 +228,20 @@ def test_the_command_calibrates_and_does_the_same_again(
     assert json.loads(again.stdout) == {"generator": str(folder), **first.calibration.settings()}
     assert Generator.from_pretrained(folder).calibration == first.calibration
     assert (folder / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_prints_its_result_alone(run_overrides: list[str], tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("steps: 2\n")
+    shown = ["steps=2", "trainer.enable_progress_bar=true", "trainer.enable_model_summary=true"]
+    asked = ["train", "--json", "--config", str(tmp_path / "empty.yaml"), *run_overrides, *shown]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    found = json.loads(line)
+    assert Generator.from_pretrained(found["generator"]).about["evaluation"]
+    assert "generated" in found["evaluation"]
+    assert "Modules in train mode" in done.stderr
 
 
 @pytest.mark.filterwarnings("ignore")

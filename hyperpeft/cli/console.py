@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
+from rich import reconfigure
 from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
@@ -57,7 +58,8 @@ class Commands(TyperGroup):
 
 
 def quiet_logs() -> None:
-    """Our own log lines on standard error; those of libraries only from warnings on."""
+    """Our own log lines on standard error, libraries' only from warnings on; what libraries draw goes there too."""
+    reconfigure(stderr=True)
     handler = RichHandler(console=messages(), show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
     for name in ("httpx", "fsspec", "matplotlib", "datasets"):

@@ -7,8 +7,10 @@ from hyperpeft.exports.base import Exported
 from hyperpeft.weights import save_weights
 
 USAGE = (
-    "```python\nfrom pathlib import Path\n\nfrom hyperpeft.weights import load_weights\n\n"
-    'weights = load_weights(Path("this folder") / "adapter.safetensors")\n```'
+    "```python\nfrom pathlib import Path\n\nfrom hyperpeft.exports import check_unchanged\n"
+    'from hyperpeft.weights import load_weights\n\nfolder = Path("this folder")\n'
+    'check_unchanged(folder, ["adapter.safetensors"])  # an error if it was changed or cut\n'
+    'weights = load_weights(folder / "adapter.safetensors")\n```'
 )
 
 

@@ -113,7 +113,9 @@ def _fit(module: "Pretraining", parts: dict[str, Sequences], plain: Section, fol
     keep = ModelCheckpoint(folder / "checkpoints", "newest", save_last=True, save_on_train_epoch_end=True)
     arguments = trainer_arguments(plain["trainer"])
     arguments.setdefault("max_steps", plain["steps"])
-    bars: list[Callback] = [RichProgressBar()] if arguments.get("enable_progress_bar", True) else []
+    bars: list[Callback] = (
+        [RichProgressBar(console_kwargs={"stderr": True})] if arguments.get("enable_progress_bar", True) else []
+    )
     trainer = lightning.Trainer(
         **arguments,
         default_root_dir=folder,
