@@ -42,7 +42,10 @@ def generate_command(
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="A label (repeatable).")] = None,
     task: Annotated[str | None, typer.Option(help="Task file (YAML, tasks/README.md) with all of these.")] = None,
     generator: Annotated[
-        str | None, typer.Option("--generator", "-g", help="Folder or Hub repository; default: the one inside.")
+        str | None,
+        typer.Option(
+            "--generator", "-g", help="Folder, Hub repository, or one inside the package by name (default: default)."
+        ),
     ] = None,
     finetune_steps: Annotated[int, typer.Option(min=0, help="Brief fine-tune after generation.")] = 0,
     lr: LearningRate = 1e-3,
