@@ -15,9 +15,6 @@ from conftest import awake
 from typer.testing import CliRunner
 
 from hyperpeft.calibration import REGIMES
-
-
-@pytest.mark.filterwarnings("ignore")
 from hyperpeft.cli import app
 from hyperpeft.config import load_config
 from hyperpeft.episodes import EpisodeSettings
