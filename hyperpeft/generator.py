@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -125,32 +126,38 @@ class Generator(nn.Module):
             "refinement": None if self.refinement is None else self.refinement.settings(),
         }
 
-    def save_pretrained(self, folder: str | Path) -> Path:
+    def save_pretrained(self, folder: str | Path, *, portable: bool = False) -> Path:
         """Write `config.yaml`, `model.safetensors` (encoder and hypernetwork) and a model card into the folder.
 
-        Also `meta_train_tasks.safetensors`, where the generator holds those.
+        Also `meta_train_tasks.safetensors`, where the generator holds those. `portable`: of absolute paths only the
+        last part is written.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {**self.settings(), "backbone_identity": self.backbone.identity, "about": self.about}
         if self.calibration is not None:
             config["calibration"] = self.calibration.settings()
-        with TemporaryDirectory(dir=folder) as partial:
-            OmegaConf.save(OmegaConf.create(config), Path(partial) / CONFIG)
-            save_tensors(self.state_dict(), Path(partial) / WEIGHTS, {"format": "pt"})
-            (Path(partial) / CARD).write_text(_card(config), encoding="utf-8")
+        if portable:
+            config = _without_paths(config)
+        with TemporaryDirectory(dir=folder) as unfinished:
+            OmegaConf.save(OmegaConf.create(config), Path(unfinished) / CONFIG)
+            save_tensors(self.state_dict(), Path(unfinished) / WEIGHTS, {"format": "pt"})
+            (Path(unfinished) / CARD).write_text(_card(config), encoding="utf-8")
             if self.trained_tasks is not None:
-                self.trained_tasks.save(Path(partial) / TASKS)
-            for file in sorted(Path(partial).iterdir()):
+                self.trained_tasks.save(Path(unfinished) / TASKS)
+            for file in sorted(Path(unfinished).iterdir()):
                 file.replace(folder / file.name)
         if self.trained_tasks is None:
             (folder / TASKS).unlink(missing_ok=True)
         return folder
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, backbone: Backbone[Any] | None = None) -> "Generator":
+    def from_pretrained(
+        cls, folder: str | Path, backbone: Backbone[Any] | str | None = None, text_encoder: str | None = None
+    ) -> "Generator":
         """Read a generator from a folder or a repository on the Hub.
 
+        `backbone`: one that is loaded, or where its model is on this machine; `text_encoder`: where that one's is.
         Raises ConfigError if files are missing or damaged, or the backbone is another.
         """
         folder = fetched(folder)
@@ -163,6 +170,10 @@ class Generator(nn.Module):
         missing = [section for section in (*REQUIRED, "backbone_identity", "about") if section not in config]
         if missing:
             raise ConfigError(f"{folder / CONFIG} lacks the section(s) {missing}: it is no generator's config.")
+        if isinstance(backbone, str):
+            config["backbone"]["model"], backbone = backbone, None
+        if text_encoder is not None:
+            config["text_encoder"]["model"] = text_encoder
         generator = cls.build({section: config.get(section) for section in SECTIONS}, backbone)
         generator._check_backbone(config["backbone_identity"], folder)
         try:
@@ -175,8 +186,12 @@ class Generator(nn.Module):
         return generator.eval()
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Write the generator to a repository on the Hub; the address of the commit."""
-        return pushed(self.save_pretrained, repo_id, private=private, token=token)
+        """Write the generator to a repository on the Hub; the address of the commit.
+
+        No path of this machine goes there: where backbone or text encoder are folders here, `from_pretrained` is told
+        by its user where they are.
+        """
+        return pushed(partial(self.save_pretrained, portable=True), repo_id, private=private, token=token)
 
     def _check_backbone(self, expected: str, folder: Path) -> None:
         found = self.backbone.identity
@@ -185,6 +200,15 @@ class Generator(nn.Module):
                 f"the generator in {folder} was trained for backbone {expected}, but {found} was loaded: "
                 "its adapters would mean nothing there. Load the same weights, or train a generator for these."
             )
+
+
+def _without_paths(value: Any) -> Any:
+    """The same containers, each absolute path cut to its last part."""
+    if isinstance(value, Mapping):
+        return {key: _without_paths(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_paths(one) for one in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _label_reader(settings: Mapping[str, Any] | None, backbone: Backbone[Any], text: TextEncoder) -> LabelReader | None:

@@ -41,13 +41,29 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_generator_comes_back_from_the_hub(hub: Path, generator: Generator) -> None:
     assert generator.push_to_hub("ann/colours") == "https://huggingface.co/ann/colours/commit/1"
-    for loaded in (Generator.from_pretrained("ann/colours"), load_generator("ann/colours")):
+    folder = generator.backbone.name
+    with pytest.raises(ConfigError, match=Path(folder).name):
+        load_generator("ann/colours")
+    for backbone in (folder, generator.backbone):
+        loaded = Generator.from_pretrained("ann/colours", backbone, text_encoder=folder)
         found, expected = loaded.state_dict(), generator.state_dict()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert (
-        (hub / "ann" / "colours" / "README.md").read_text(encoding="utf-8").startswith("---\nlibrary_name: hyperpeft")
-    )
+    card = (hub / "ann" / "colours" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: hyperpeft")
+    for file in (hub / "ann" / "colours").iterdir():
+        assert str(Path(folder).parent).encode() not in file.read_bytes()
+
+
+def test_a_generator_of_a_model_on_the_hub_comes_back_by_its_name(
+    hub: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator.about["run"] = {"corpus": {"path": "/home/ann/tasks"}, "steps": 3}
+    generator.push_to_hub("ann/mine", private=True)
+    monkeypatch.chdir(Path(generator.backbone.name).parent)
+    loaded = load_generator("ann/mine")
+    assert loaded.about["run"] == {"corpus": {"path": "tasks"}, "steps": 3}
+    assert loaded.backbone.identity == generator.backbone.identity
 
 
 def test_an_adapter_comes_back_from_the_hub(hub: Path, generator: Generator) -> None:
