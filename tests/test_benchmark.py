@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,14 @@ class Watched(Method):
 
     def adapt(self, backbone: Backbone[Any], episodes: Sequence[Episode]) -> Start:
         self.asked.append(list(episodes))
-        return WatchedStart(backbone, backbone.start(LORA, tasks=len(episodes)), episodes, self.settings)
+        return WatchedStart(backbone, backbone.start(LORA, tasks=len(episodes)), episodes, used=self.settings)
 
 
 @dataclass(frozen=True)
 class WatchedStart(Start):
     """A start that remembers how it was fine-tuned."""
 
-    used: list[FinetuneSettings]
+    used: list[FinetuneSettings] = field(default_factory=list)
 
     def trained(self, steps: Sequence[int], settings: FinetuneSettings) -> Iterator[Start]:
         self.used.append(settings)
