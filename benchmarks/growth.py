@@ -122,8 +122,8 @@ def markdown(points: Mapping[str, Sequence[Point]], corpora: Mapping[int, Mappin
 
 def figure(points: Mapping[str, Sequence[Point]], corpora: Mapping[int, Mapping[str, float]]) -> Figure:
     drawn = Figure(figsize=(10, 5.6), layout="constrained")
-    axes = drawn.subplots(2, 3).flat
-    for axis, (name, own) in zip(axes, points.items(), strict=False):
+    *axes, corpus = drawn.subplots(2, 3).flat
+    for axis, (name, own) in zip(axes, points.items(), strict=True):
         values, times, memory = [n for n, _, _ in own], [time for _, time, _ in own], [memory for _, _, memory in own]
         axis.plot(values, [time.median for time in times], "o-", label="time")
         axis.fill_between(values, [time.low for time in times], [time.high for time in times], alpha=0.3)
@@ -133,9 +133,9 @@ def figure(points: Mapping[str, Sequence[Point]], corpora: Mapping[int, Mapping[
         axis.minorticks_off()
     axes[0].legend()
     for part in ("start-up", "draw", "embeddings"):
-        axes[5].plot(list(corpora), [found[part] for found in corpora.values()], "o-", label=part)
-    axes[5].set(xlabel="training tasks", ylabel="CPU milliseconds", xscale="log", yscale="log")
-    axes[5].legend()
+        corpus.plot(list(corpora), [found[part] for found in corpora.values()], "o-", label=part)
+    corpus.set(xlabel="training tasks", ylabel="CPU milliseconds", xscale="log", yscale="log")
+    corpus.legend()
     return drawn
 
 

@@ -37,8 +37,8 @@ class Hypernetwork(nn.Module):
     `large`: a tensor of a target, W per tensor name and shape; `shared`: a tensor of a target, W per shape;
     `per_rank`: one rank of a tensor, W per vector size; these follow Text-to-LoRA's L, M, S: Charakorn et al. 2025,
     arXiv:2506.06105. `mixture`: `components` numbers in all, with which learned adapters are summed (the idea of
-    Polytropon's skills: Ponti et al. 2022, arXiv:2202.13914); few tasks suffice to learn them. `none`: nothing is
-    generated, the shared adapter is all (the multi-task baseline).
+    Polytropon's skills: Ponti et al. 2022, arXiv:2202.13914). `none`: nothing is generated, the shared adapter is all
+    (the multi-task baseline).
     """
 
     def __init__(
@@ -148,10 +148,11 @@ class Hypernetwork(nn.Module):
         """Adapter weights of each task from its embedding `[task d_task]`."""
         if self.head == "none":
             return self.shared_weights(z.shape[0])
+        numbers = self.mixture(z) if self.head == "mixture" else None
         tensors: dict[str, dict[str, Tensor]] = {target.path: {} for target in self.targets}
         for group, members in self.groups.items():
             shared = rearrange(self.shared[_key(group)], "target ... -> target 1 ...")
-            whole = shared + self._generated(z, group)
+            whole = shared + (self._generated(z, group) if numbers is None else self._mixed(numbers, group))
             for index, tensor in zip(members, whole.unbind(0), strict=True):
                 tensors[self.targets[index].path][group[0]] = tensor
         return AdapterWeights(self.adapter, self.backbone, tensors, self._readouts(z.shape[0]))
@@ -166,8 +167,6 @@ class Hypernetwork(nn.Module):
 
     def _generated(self, z: Tensor, group: TensorGroup) -> Tensor:
         """`[target task rank ...]`."""
-        if self.head == "mixture":
-            return einsum(self.mixture(z), self.components[_key(group)], "task k, target k ... -> target task ...")
         units = self.get_buffer(f"units_{_key(group)}")
         unit = self.of_target(units[:, 0]) + self.of_tensor(units[:, 1]) + self.of_rank(units[:, 2])
         entered = rearrange(self.enter(z), "task h -> 1 task h") + rearrange(unit, "unit h -> unit 1 h")
@@ -177,6 +176,10 @@ class Hypernetwork(nn.Module):
         if self.head == "per_rank":
             made = rearrange(made, "(target rank) task size -> target task rank size", rank=shape[0])
         return made.reshape(len(self.groups[group]), z.shape[0], *shape)
+
+    def _mixed(self, numbers: Tensor, group: TensorGroup) -> Tensor:
+        """The sum of the components: `[target task rank ...]` from `[task component]`."""
+        return einsum(numbers, self.components[_key(group)], "task k, target k ... -> target task ...")
 
     def mixture(self, z: Tensor) -> Tensor:
         """How much of each component goes into each task's weights, `[task component]`; zero before training."""

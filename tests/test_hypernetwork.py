@@ -157,6 +157,13 @@ def test_a_mixture_is_the_shared_adapter_and_the_sum_of_its_components(backbone:
             torch.testing.assert_close(ratio, (numbers[1, 1] / numbers[0, 1]).expand_as(ratio), rtol=0.02, atol=0.02)
 
 
+def test_dropout_draws_one_mixture_for_all_tensors_of_a_task(backbone: Backbone[Any]) -> None:
+    hypernetwork = wake(make(backbone, "mixture", components=1, dropout=0.5)).train()
+    part = generated(hypernetwork, embeddings())
+    ratios = [leaf[1].flatten()[0] / leaf[0].flatten()[0] for _, leaf in part.named() if leaf.ndim == 3]
+    torch.testing.assert_close(torch.stack(ratios), ratios[0].expand(len(ratios)), rtol=1e-2, atol=1e-2)
+
+
 def test_a_mixture_of_no_components_is_refused(backbone: Backbone[Any]) -> None:
     with pytest.raises(ConfigError, match="components is 0"):
         make(backbone, "mixture", components=0)
