@@ -229,14 +229,19 @@ class Run:
             workers=config.workers,
         )
         folder = self.folder / f"{part}-checkpoints"
-        keep = ModelCheckpoint(
-            folder, "best-{step}", monitor=MONITOR, mode="max", save_last=True, save_on_train_epoch_end=True,
+        best = ModelCheckpoint(
+            folder, "best-{step}", monitor=MONITOR, mode="max", save_on_train_epoch_end=True,
             auto_insert_metric_name=False,
         )  # fmt: skip
+        # apart, as the best one's own `save_last` writes nothing while nothing gets better
+        newest = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
         arguments = trainer_arguments(self.plain["trainer"])
         arguments.setdefault("max_steps", config.steps)
         trainer = lightning.Trainer(
-            **arguments, default_root_dir=self.folder, logger=self._loggers(part), callbacks=[keep, *self._callbacks()]
+            **arguments,
+            default_root_dir=self.folder,
+            logger=self._loggers(part),
+            callbacks=[best, newest, *self._callbacks()],
         )
         self._write_config()
         last = folder / "last.ckpt"
@@ -247,7 +252,7 @@ class Run:
                 raise KeyboardInterrupt from stop
             raise
         generator.backbone.to("cpu")
-        return module, keep.best_model_path
+        return module, best.best_model_path
 
     def _callbacks(self) -> Sequence[Callback]:
         patience = self.config.validation.patience

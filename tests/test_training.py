@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,19 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         assert torch.equal(resumed[name], value), name
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_last_checkpoint_is_the_newest_even_where_nothing_gets_better(
+    run_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = Sft.validate
+    monkeypatch.setattr(Sft, "validate", lambda *given: replace(measure(*given), accuracy=torch.tensor([0.5])))
+    begun = run([*run_overrides, "steps=6"])
+    begun.train()
+    (best,) = (begun.folder / "generator-checkpoints").glob("best-*.ckpt")
+    steps = [torch.load(file, weights_only=True)["global_step"] for file in (best, best.with_name("last.ckpt"))]
+    assert steps == [2, 6]
+
+
 class _StopOnNext(lightning.Callback):
     """Fails on the first step after so many."""
 
@@ -248,6 +263,25 @@ def test_same_seed_same_weights(run_overrides: list[str]) -> None:
     other = parameters(run(run_overrides, "name=c", "seed=1").train())
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_kinds_are_compared_by_one_recipe(
+    run_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kinds.yaml").write_text("kinds: {lora: {kind: lora, rank: 1}, bias: {kind: bias}}\nsteps: 2\n")
+    few = ["steps=2", "validation.every=2", "evaluation.shots=[2]", "name=kinds"]
+    overrides = [override for override in run_overrides if not override.startswith("adapter.")]
+    monkeypatch.setattr(sys, "argv", ["", "--config", str(tmp_path / "kinds.yaml"), *overrides, *few])
+    compare = runpy.run_path(str(ROOT / "scripts/compare_kinds.py"))["main"]
+    compare()
+    first = capsys.readouterr().out
+    for method in ("no adapter", "lora: generated", "bias: generated", "bias: from scratch", "Parameters"):
+        assert method in first
+    records = [json.loads(line) for line in (tmp_path / "out/kinds/bias/records.jsonl").read_text().splitlines()]
+    assert {record["method"] for record in records} > {"generated", "shared multi-task adapter"}
+    compare()
+    assert capsys.readouterr().out == first
 
 
 @pytest.mark.slow

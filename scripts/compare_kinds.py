@@ -1,0 +1,78 @@
+"""Every adapter kind by one recipe at equal parameters: python scripts/compare_kinds.py --config configs/kinds.yaml
+
+Meta-trains a generator and a shared adapter of each kind, measures both and a fresh adapter on held-out tasks, and
+prints one table. A second call of the same configuration continues. Overrides: key=value of the configuration.
+"""
+
+import argparse
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from hyperpeft.baselines import Generated, Method, Multitask, Scratch, ZeroShot
+from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
+from hyperpeft.config import load_config
+from hyperpeft.generator import Generator
+from hyperpeft.report import score_tables
+from hyperpeft.run import Run, RunConfig
+
+
+@dataclass
+class ComparisonConfig(RunConfig):
+    """A run, whose `adapter` each of `kinds` replaces. The run of a kind is in the folder `output/name/kind`."""
+
+    kinds: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Train, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="configs/kinds.yaml")
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_args()
+    config: Any = load_config(ComparisonConfig, [given.config], given.overrides)
+    records: list[Record] = []
+    sizes = Table("kind", "parameters", title="Parameters of one task's adapter")
+    for name, adapter in config.kinds.items():
+        run = Run(_run_config(config, name, adapter))
+        generator, shared = run.train(), run.train("shared")
+        records += _measured(run, generator, shared)
+        sizes.add_row(name, f"{generator.shared(1).count:,}")
+    console = Console()
+    console.print(sizes)
+    for table in score_tables(records, title="Adapter kinds", reference="no adapter"):
+        console.print(table)
+
+
+def _run_config(config: Any, name: str, adapter: dict[str, Any]) -> Any:
+    """The configuration of one kind's run."""
+    plain = {str(key): value for key, value in config.items() if key not in ("kinds", "adapter")}
+    place = {"output": f"{config.output}/{config.name}", "name": name, "adapter": adapter}
+    return OmegaConf.merge(OmegaConf.structured(RunConfig(adapter={})), plain, place)
+
+
+def _measured(run: Run, generator: Generator, shared: Generator) -> list[Record]:
+    """Records whose methods are named by the kind; no adapter is one method of all kinds."""
+    adapter = generator.hypernetwork.adapter
+    methods: list[Method] = [
+        ZeroShot(adapter),
+        Scratch(adapter),
+        Multitask(shared),
+        Generated(generator),
+        Generated(generator, "wrong-task description"),
+    ]
+    tasks = run.usable("test", generator)
+    settings = EvaluationSettings(**run.plain["evaluation"])
+    found = run_benchmark(methods, tasks, generator.backbone, settings, file=run.folder / "records.jsonl")
+    return [record if record.method == "no adapter" else _named(record, run.folder.name) for record in found]
+
+
+def _named(record: Record, kind: str) -> Record:
+    return replace(record, method=f"{kind}: {record.method}")
+
+
+if __name__ == "__main__":
+    main()
