@@ -31,7 +31,7 @@ def reader(text_encoder: TextEncoder) -> LabelReader:
 
 @pytest.fixture
 def reading(generator_settings: dict[str, dict[str, Any]]) -> Generator:
-    generator_settings["label_reader"] = {"d_hidden": 8}  # type: ignore[assignment]
+    generator_settings["label_reader"] = {}
     return awake(Generator.build(generator_settings)).eval()
 
 
@@ -44,7 +44,6 @@ def test_a_vector_and_a_gain_for_each_label(reader: LabelReader) -> None:
 
 
 def test_before_training_it_is_the_embedding_of_the_note(reader: LabelReader) -> None:
-    torch.nn.init.zeros_(reader.gates[-1].bias)
     (green, red) = reader([CODED.with_descriptions(["A means green; B means red"])])[LABEL_VECTOR][0]
     assert torch.allclose(green, reader.text_encoder(["means green"])[0], atol=1e-6)
     assert torch.allclose(red, reader.text_encoder(["means red"])[0], atol=1e-6)
@@ -68,7 +67,7 @@ def test_predictions_follow_the_key_in_the_description(reading: Generator) -> No
     backbone = reading.backbone
     other = CODED.with_descriptions([text.translate(str.maketrans("AB", "BA")) for text in CODED.descriptions])
     with torch.no_grad():
-        reading.label_reader.gates[-1].bias.copy_(torch.tensor([1.0, -4.0]))  # type: ignore[union-attr]
+        reading.label_reader.gates.bias.copy_(torch.tensor([1.0, -4.0]))  # type: ignore[union-attr]
     with backbone.adapted(reading.generate([CODED])):
         (straight,) = backbone.probabilities([CODED])
     with backbone.adapted(reading.generate([other])):

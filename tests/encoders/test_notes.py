@@ -1,8 +1,8 @@
-"""What a description says about one label."""
+"""What descriptions say about each label."""
 
 import pytest
 
-from hyperpeft.encoders.notes import note
+from hyperpeft.encoders.notes import notes
 
 
 @pytest.mark.parametrize(
@@ -14,34 +14,58 @@ from hyperpeft.encoders.notes import note
             "Answer A if it is billing, answer B if it is shipping, answer C if it is returns.",
             "Answer if it is billing",
         ),
-        ("Write A for money matters. Write B for parcels. C otherwise.", "Write for money matters"),
+        ("Write A for money matters. Write B for parcels. Otherwise C.", "Write for money matters"),
     ],
 )
 def test_the_words_around_a_code(description: str, expected: str) -> None:
-    assert note(description, "A", ("A", "B", "C")) == expected
+    assert notes([description], ("A", "B", "C"))[0] == [expected]
 
 
 def test_codes_are_matched_with_their_case_and_as_whole_words() -> None:
-    assert note("A tram is a means of transport; B is a boat.", "B", ("A", "B")) == "is a boat"
-    assert note("a means tall; b means short", "b", ("a", "b")) == "means short"
-    assert note("Absolutely nothing is told here.", "A", ("A", "B")) == ""
+    assert notes(["A tram is a means of transport; B is a boat."], ("A", "B"))[1] == ["is a boat"]
+    assert notes(["a means tall; b means short"], ("a", "b")) == [["means tall"], ["means short"]]
 
 
 def test_words_are_matched_without_case() -> None:
-    assert note("Urgent: somebody is hurt. Normal: it can wait.", "urgent", ("urgent", "normal")) == "somebody is hurt"
+    text = "Urgent: somebody is hurt. Normal: it can wait."
+    assert notes([text], ("urgent", "normal")) == [["somebody is hurt"], ["it can wait"]]
 
 
-@pytest.mark.parametrize("description", ["", "urgent", "Choose from: urgent, normal.", "urgent and normal"])
-def test_a_bare_mention_says_little(description: str) -> None:
-    assert len(note(description, "urgent", ("urgent", "normal")).split()) <= 2
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "urgent",
+        "Choose from: urgent, normal.",
+        "Answer with urgent or normal, nothing else.",
+        "Possible answers are urgent and normal to a letter.",
+        "Only the labels urgent, and normal, are allowed.",
+    ],
+)
+def test_a_list_of_labels_says_nothing(description: str) -> None:
+    assert notes([description], ("urgent", "normal")) == [[], []]
+
+
+def test_nothing_counts_unless_something_is_said_of_every_label() -> None:
+    told, silent = "Urgent means that somebody is hurt.", "All others are normal."
+    assert notes([told], ("urgent", "normal")) == [[], []]
+    assert notes([told, silent], ("normal", "urgent")) == [["All others are"], ["means that somebody is hurt"]]
+
+
+def test_all_descriptions_count_in_any_order() -> None:
+    texts = ["A means praise, B means blame.", "Praise is A and blame is B."]
+    assert (
+        notes(texts, ("A", "B"))
+        == notes(texts[::-1], ("A", "B"))
+        == [["Praise is", "means praise"], ["blame is", "means blame"]]
+    )
 
 
 def test_a_label_within_another_is_not_confused() -> None:
-    labels = ("toxic", "not toxic")
     text = "not toxic means that nobody is insulted; toxic means that somebody is insulted"
-    assert note(text, "not toxic", labels) == "means that nobody is insulted"
-    assert "somebody" in note(text, "toxic", labels)
+    told = [["means that somebody is insulted"], ["means that nobody is insulted"]]
+    assert notes([text], ("toxic", "not toxic")) == told
 
 
 def test_labels_with_signs_of_patterns() -> None:
-    assert note("(+) means praise; (-) means blame", "(+)", ("(+)", "(-)")) == "means praise"
+    assert notes(["(+) means praise; (-) means blame"], ("(+)", "(-)")) == [["means praise"], ["means blame"]]
