@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hyperpeft.api import Adapter, export_many, generate, generate_many, load_adapter
+    from hyperpeft.adapter import Adapter
+    from hyperpeft.api import export_many, generate, generate_many, load_adapter
     from hyperpeft.generator import Generator
     from hyperpeft.loading import load_generator
     from hyperpeft.tasks import Episode, Example, Task, TaskError
@@ -27,7 +28,7 @@ __all__ = [
     "load_generator",
 ]
 
-_MODULES = {"Generator": "generator", "AdapterWeights": "weights"}
+_MODULES = {"Adapter": "adapter", "Generator": "generator", "AdapterWeights": "weights"}
 _MODULES |= dict.fromkeys(("Episode", "Example", "Task", "TaskError"), "tasks")
 
 

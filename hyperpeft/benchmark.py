@@ -36,7 +36,6 @@ class EvaluationSettings:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     queries: int = 48
     labels: Literal["own", "codes"] = "own"
-    shared_baseline: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,13 @@
-"""Meta-splits of tasks, and draws of episodes from tasks. Every draw is a function of a seed and an index alone."""
+"""Draws of episodes from tasks: every draw is a function of a seed and an index alone."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from random import Random
-from typing import Any
-
-import yaml
 
 from hyperpeft.recoding import recode
 from hyperpeft.tasks import Episode, Example, Task, TaskError
 
-SPLITS = ("train", "validation", "test")
 FEWEST_CHOICES, LONGEST_CHOICE = 4, 40
 
 
@@ -44,89 +38,6 @@ class EpisodeSettings:
     codes: float = 0.1
     siblings: float = 0.25
     choices: float = 0.0
-
-
-def split_tasks(
-    tasks: Sequence[Task], splits: str | Path | Mapping[str, Any] | None, licences: Sequence[str] | None = None
-) -> dict[str, list[Task]]:
-    """The tasks of each meta-split. No family is cut where the split is ours to make.
-
-    `splits`: None (70/15/15 % of families, by a hash of their names); a YAML file or mapping with `task: split` or
-    `task: {split, family, licence}` entries, or with `families: {family: split}`; or a folder with `train_tasks.txt`
-    and `test_tasks.txt` as in Super-NaturalInstructions (every tenth training task then validates).
-    `licences`: keep only training tasks whose licence (of the split entry, else the task's own) is one of these.
-    Tasks that the splits do not name are left out, as are those marked `excluded`; a family must be named.
-    Raises TaskError if a split is unknown or one of train and validation is left empty.
-    """
-    entries = _entries(splits, tasks)
-    parts: dict[str, list[Task]] = {name: [] for name in SPLITS}
-    for task in tasks:
-        entry = entries.get(task.name)
-        if entry is None or entry["split"] == "excluded":
-            continue
-        if licences and entry["split"] == "train" and entry.get("licence", task.licence) not in licences:
-            continue
-        parts[entry["split"]].append(replace(task, family=entry.get("family") or task.family))
-    empty = [name for name in ("train", "validation") if not parts[name]]
-    if empty:
-        rules = f"splits={'null (a hash of families)' if splits is None else 'as given'}, licences={licences}"
-        raise TaskError(
-            f"no task is left for {' and '.join(empty)}: of {len(tasks)} tasks read, {sum(map(len, parts.values()))} "
-            f"remain with {rules}. Check corpus.path, corpus.splits and licences."
-        )
-    return parts
-
-
-def _entries(splits: str | Path | Mapping[str, Any] | None, tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
-    if splits is None:
-        return {task.name: {"split": _hashed_split(task.family or task.name)} for task in tasks}
-    found = splits if isinstance(splits, Mapping) else _read_splits(Path(splits))
-    if "families" not in found:
-        return {name: _entry(name, entry) for name, entry in found.items()}
-    families = {name: _entry(name, entry) for name, entry in found["families"].items()}
-    unlisted = sorted({task.family for task in tasks} - families.keys())
-    if unlisted:
-        raise TaskError(f"splits: no split is given for the families {unlisted}. Add them, as `excluded` if unwanted.")
-    return {task.name: families[task.family] for task in tasks}
-
-
-def _entry(name: str, entry: object) -> dict[str, str]:
-    found = entry if isinstance(entry, Mapping) else {"split": entry}
-    if found.get("split") not in (*SPLITS, "excluded"):
-        raise TaskError(f"splits: {name!r} is in split {found.get('split')!r}; there is {', '.join(SPLITS)}, excluded.")
-    return dict(found)
-
-
-def _read_splits(path: Path) -> Mapping[str, Any]:
-    if path.is_dir():
-        return _super_natural_instructions_splits(path)
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TaskError(f"the splits file {path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise TaskError(f"the splits file {path} must map tasks to splits.")
-    return found
-
-
-def _super_natural_instructions_splits(folder: Path) -> dict[str, str]:
-    names = {}
-    for part in ("train", "test"):
-        file = folder / f"{part}_tasks.txt"
-        if not file.is_file():
-            raise TaskError(
-                f"{folder} has no {file.name}: give splits/default of Super-NaturalInstructions, or a YAML."
-            )
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        names.update(dict.fromkeys(lines, part))
-        if part == "train":
-            names.update(dict.fromkeys(sorted(lines)[9::10], "validation"))
-    return names
-
-
-def _hashed_split(family: str) -> str:
-    place = int.from_bytes(hashlib.blake2b(family.encode(), digest_size=4).digest()) / 2**32
-    return "train" if place < 0.7 else "validation" if place < 0.85 else "test"
 
 
 def draw_episode(task: Task, *, shots: int, queries: int, seed: int, paraphrase: int | None = None) -> Episode:
@@ -184,9 +95,9 @@ class EpisodeSource:
         _check(tasks, settings)
         self.settings = settings
         self.seed = seed
-        self.families = _families([task for task in tasks if task.labels or not settings.choices])
-        self.choosable = _families([task for task in tasks if settings.choices and can_choose(task)])
-        if not self.families:
+        self.families = _Families([task for task in tasks if task.labels or not settings.choices])
+        self.choosable = _Families([task for task in tasks if settings.choices and can_choose(task)])
+        if not self.families.members:
             raise TaskError(
                 "episodes.choices turns tasks of free text into choices, but no task has labels of its own."
             )
@@ -199,12 +110,11 @@ class EpisodeSource:
         random = Random(f"{self.seed}/{index}/task")
         if random.random() < self.settings.siblings and index % 2 == 1:
             before = self._task(index - 1)
-            family = (self.families if before.labels else self.choosable or self.families)[before.family or before.name]
-            return random.choice([task for task in family if task is not before] or family)
-        chosen = self.families
-        if self.choosable and random.random() < self.settings.choices:
-            chosen = self.choosable
-        return random.choice(chosen[random.choice(list(chosen))])
+            families = self.families if before.labels or not self.choosable.members else self.choosable
+            return families.sibling(before, random)
+        if self.choosable.members and random.random() < self.settings.choices:
+            return self.choosable.draw(random)
+        return self.families.draw(random)
 
     def batches(self, count: int) -> Iterator[list[Episode]]:
         """The first `count` meta-batches."""
@@ -212,12 +122,23 @@ class EpisodeSource:
         return ([self[number * size + slot] for slot in range(size)] for number in range(count))
 
 
-def _families(tasks: Sequence[Task]) -> dict[str, list[Task]]:
-    """The tasks of each family, in order of their names."""
-    families: dict[str, list[Task]] = {}
-    for task in sorted(tasks, key=lambda task: (task.family or task.name, task.name)):
-        families.setdefault(task.family or task.name, []).append(task)
-    return families
+class _Families:
+    """Tasks by family, in order of their names; a task without a family is one of its own."""
+
+    def __init__(self, tasks: Sequence[Task]):
+        self.members: dict[str, list[Task]] = {}
+        for task in sorted(tasks, key=lambda task: (task.family or task.name, task.name)):
+            self.members.setdefault(task.family or task.name, []).append(task)
+        self._evenly = list(self.members.values())
+
+    def draw(self, random: Random) -> Task:
+        """A task of a family, families evenly."""
+        return random.choice(random.choice(self._evenly))
+
+    def sibling(self, task: Task, random: Random) -> Task:
+        """Another task of the same family; the task itself where it has none."""
+        family = self.members[task.family or task.name]
+        return random.choice([other for other in family if other is not task] or family)
 
 
 def can_choose(task: Task) -> bool:

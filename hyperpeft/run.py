@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -17,73 +16,29 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
-from hyperpeft.backbones import MINILM
 from hyperpeft.baselines import CONDITIONINGS, Generated, Method, Multitask, Scratch, ZeroShot
 from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
 from hyperpeft.calibrating import calibrate
 from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
-from hyperpeft.episodes import EpisodeSettings, can_choose, split_tasks
+from hyperpeft.episodes import can_choose
 from hyperpeft.generator import SECTIONS, Generator
+from hyperpeft.meta_splits import split_tasks
 from hyperpeft.objectives import OBJECTIVES, Objective
+from hyperpeft.run_config import Section
 from hyperpeft.tasks import Episode, Task, unique_by_name
-from hyperpeft.training import (
-    MONITOR,
-    EpisodeData,
-    MetaTraining,
-    OptimSettings,
-    ValidationSettings,
-    trainer_arguments,
-)
+from hyperpeft.training import MONITOR, EpisodeData, MetaTraining, trainer_arguments
 
 log = logging.getLogger(__name__)
-Section = dict[str, Any]
 STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sgd", "reptile": "reptile"})
 STEP_SIZES = "meta_sgd_step_sizes"
 OBJECTIVE = "objective.safetensors"
+UNTOLD = ("output", "resume", "shared_baseline", "starts")
 
 
 def is_first_process() -> bool:
     """Whether this is the process of several that writes files and evaluates."""
     return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def _section(**settings: Any) -> Any:
-    return field(default_factory=lambda: dict(settings))
-
-
-@dataclass
-class RunConfig:
-    """Everything that a run is made from. Sections with a `kind` are checked against that kind's constructor.
-
-    resume: `last` continues the run in the folder if there is one, `null` refuses to touch an existing one.
-    licences: keep only training tasks under these. trainer: any argument of lightning.Trainer. starts: settings of
-    the objectives of meta-trained baselines, by name in STARTS: `starts.maml.lr=0.3`.
-    """
-
-    name: str = "default"
-    output: str = "outputs"
-    seed: int = 0
-    steps: int = 600
-    resume: str | None = "last"
-    workers: int = 0
-    threads: int | None = None
-    licences: list[str] | None = None
-    corpus: Section = _section(kind="folder", path="tasks/everyday")
-    backbone: Section = _section(kind="encoder", model=MINILM, max_tokens=64)
-    adapter: Section = _section(kind="lora", rank=8)
-    text_encoder: Section = _section(model=MINILM)
-    encoder: Section = _section(kind="joint")
-    hypernetwork: Section = _section(head="per_rank")
-    label_reader: Section | None = None
-    refinement: Section | None = None
-    objective: Section = _section(kind="sft")
-    starts: Section = field(default_factory=dict)
-    episodes: EpisodeSettings = field(default_factory=EpisodeSettings)
-    optim: OptimSettings = field(default_factory=OptimSettings)
-    validation: ValidationSettings = field(default_factory=ValidationSettings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    trainer: Section = field(default_factory=dict)
 
 
 class Run:
@@ -116,7 +71,7 @@ class Run:
         if not file.exists() or not begun:
             return
         before: Any = OmegaConf.to_container(OmegaConf.load(file))
-        free = {"resume", "threads", "workers", "output", "evaluation", "starts"}
+        free = {"resume", "threads", "workers", "output", "evaluation", "shared_baseline", "starts"}
         changed = sorted(key for key in self.plain if key not in free and before.get(key) != self.plain[key])
         if self.config.resume is None or changed:
             reason = f"with other settings for {', '.join(changed)}" if changed else "and resume is null"
@@ -277,7 +232,7 @@ class Run:
             "hyperpeft": version("hyperpeft"),
             "best_step": int(state["global_step"]),
             "meta_train_tasks": sorted(task.name for task in self.training_tasks(generator)),
-            "run": {key: value for key, value in run.items() if key not in ("output", "resume", "starts")},
+            "run": {key: value for key, value in run.items() if key not in UNTOLD},
         }
 
     def calibrate(self, generator: Generator) -> None:

@@ -13,9 +13,9 @@ from peft import PeftModel
 from transformers import AutoModel
 
 from hyperpeft import Generator, export_many, generate, generate_many, load_adapter
-from hyperpeft.api import load_backbone
 from hyperpeft.config import ConfigError
 from hyperpeft.exports import written_at_once
+from hyperpeft.loading import load_backbone
 from hyperpeft.weights import load_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

@@ -11,7 +11,8 @@ from families import save_family
 from omegaconf import OmegaConf
 
 from hyperpeft.config import load_config
-from hyperpeft.run import Run, RunConfig
+from hyperpeft.run import Run
+from hyperpeft.run_config import RunConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 # recipe: the family in tests/families.py whose class its model is of

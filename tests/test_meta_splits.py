@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hyperpeft.episodes import split_tasks
+from hyperpeft.meta_splits import split_tasks
 from hyperpeft.tasks import Example, Task, TaskError
 
 

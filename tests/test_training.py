@@ -22,7 +22,8 @@ from hyperpeft.config import load_config
 from hyperpeft.episodes import EpisodeSettings
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Sft
-from hyperpeft.run import Run, RunConfig
+from hyperpeft.run import Run
+from hyperpeft.run_config import RunConfig
 from hyperpeft.tasks import Example, Task
 from hyperpeft.training import EpisodeData, MetaTraining, OptimSettings, ValidationSettings, _Share
 
@@ -220,7 +221,7 @@ def test_the_command_calibrates_and_does_the_same_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text("name: whole\n")
-    more = ["evaluation.steps=[0]", "evaluation.shots=[0]", "evaluation.shared_baseline=false", "--json"]
+    more = ["evaluation.steps=[0]", "evaluation.shots=[0]", "shared_baseline=false", "--json"]
     done = CliRunner().invoke(app, ["train", "--config", "c.yaml", *run_overrides, *more])
     assert done.exit_code == 0, done.stderr
     folder = tmp_path / "out" / "whole" / "generator"
@@ -288,7 +289,7 @@ def test_kinds_are_compared_by_one_recipe(
 def test_two_processes_give_the_losses_of_one(run_overrides: list[str], tmp_path: Path) -> None:
     losses = {}
     for devices in (1, 2):
-        more = ["encoder.dropout=0.0", "evaluation.shared_baseline=false", "trainer.log_every_n_steps=1"]
+        more = ["encoder.dropout=0.0", "shared_baseline=false", "trainer.log_every_n_steps=1"]
         more += [f"trainer.devices={devices}", f"name=devices{devices}"]
         more += ["trainer.strategy=ddp", "trainer.num_nodes=1"] if devices > 1 else []
         command = [sys.executable, "scripts/train_hyper.py", "--config", "configs/default.yaml", *run_overrides, *more]

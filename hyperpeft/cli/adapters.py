@@ -30,7 +30,7 @@ from hyperpeft.cli.options import (
 from hyperpeft.config import ConfigError
 
 if TYPE_CHECKING:
-    from hyperpeft.api import Adapter
+    from hyperpeft.adapter import Adapter
 
 
 def generate_command(

@@ -19,7 +19,8 @@ def train_command(
     overrides: Overrides = None, config: Configs = None, print_config: PrintConfig = False, json: AsJson = False
 ) -> None:
     """Meta-train a generator of adapters, then measure it on held-out tasks."""
-    from hyperpeft.run import Run, RunConfig
+    from hyperpeft.run import Run
+    from hyperpeft.run_config import RunConfig
 
     merged = load_config(RunConfig, config or ["configs/default.yaml"], overrides or [])
     if print_config:
@@ -37,8 +38,7 @@ def _train(run: "Run", *, as_json: bool) -> None:
     from hyperpeft.run import is_first_process
 
     generator = run.train()
-    settings = run.config.evaluation
-    shared = run.train("shared", head="none") if settings.shared_baseline else None
+    shared = run.train("shared", head="none") if run.config.shared_baseline else None
     if not is_first_process():
         return
     if generator.calibration is None:

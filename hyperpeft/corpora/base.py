@@ -11,7 +11,7 @@ from hyperpeft.tasks import Task, TaskError
 class Corpus(ABC):
     """A source of tasks; `read()` yields them in a fixed order. Raises TaskError naming file, line and field.
 
-    `splits`: what `episodes.split_tasks` takes: a file, a folder, or a mapping task -> split; None makes splits.
+    `splits`: what `meta_splits.split_tasks` takes: a file, a folder, or a mapping task -> split; None makes splits.
     """
 
     splits: str | Mapping[str, str] | None

@@ -20,7 +20,7 @@ from transformers import LlamaForCausalLM, get_scheduler
 
 from hyperpeft.config import ConfigError, build
 from hyperpeft.corpora import CORPORA
-from hyperpeft.episodes import split_tasks
+from hyperpeft.meta_splits import split_tasks
 from hyperpeft.pretraining.sequences import IGNORED, Sequences, SequenceSettings, codes_of
 from hyperpeft.pretraining.tiny import character_tokenizer, small_llama
 from hyperpeft.tasks import Task, unique_by_name

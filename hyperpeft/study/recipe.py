@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hyperpeft.config import ConfigError
 from hyperpeft.generator import Generator
-from hyperpeft.run import RunConfig
+from hyperpeft.run_config import RunConfig
 
 
 def config_of(generator: Generator, changes: Mapping[str, Any]) -> DictConfig:

@@ -253,7 +253,7 @@ def test_a_taken_folder_is_refused_before_the_work(
     adapter: Path, generator_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("a").mkdir()
-    monkeypatch.setattr("hyperpeft.api.Adapter.finetune", None)
+    monkeypatch.setattr("hyperpeft.adapter.Adapter.finetune", None)
     monkeypatch.setattr("hyperpeft.generator.Generator.generate", None)
     assert "a exists already" in wrong("generate", "-e", csv(Path("e.csv")), "-g", generator_folder, "-o", "a")
     assert "a exists already" in wrong("finetune", adapter, "-o", "a")
@@ -263,7 +263,7 @@ def test_what_the_file_system_refuses_is_no_bug(adapter: Path, monkeypatch: pyte
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "somewhere")
 
-    monkeypatch.setattr("hyperpeft.api.Adapter.export", refuse)
+    monkeypatch.setattr("hyperpeft.adapter.Adapter.export", refuse)
     assert "Permission denied: 'somewhere'" in wrong("export", adapter, "-o", "x")
 
 
@@ -281,7 +281,7 @@ def test_an_interruption_is_exit_code_130(adapter: Path, monkeypatch: pytest.Mon
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hyperpeft.api.Adapter.predict", stop)
+    monkeypatch.setattr("hyperpeft.adapter.Adapter.predict", stop)
     result = call("predict", adapter, "x")
     assert (result.exit_code, result.stdout) == (130, "")
     assert "interrupted" in result.stderr

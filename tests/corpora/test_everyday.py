@@ -10,7 +10,7 @@ import yaml
 from sklearn.feature_extraction.text import CountVectorizer
 
 from hyperpeft.corpora import Folder
-from hyperpeft.episodes import SPLITS, split_tasks
+from hyperpeft.meta_splits import SPLITS, split_tasks
 from hyperpeft.tasks import Task, unique_by_name
 
 ROOT = Path(__file__).parents[2] / "tasks"

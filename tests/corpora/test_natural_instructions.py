@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hyperpeft.corpora import NaturalInstructions
-from hyperpeft.episodes import split_tasks
+from hyperpeft.meta_splits import split_tasks
 from hyperpeft.tasks import Example, Task, TaskError, unique_by_name
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -13,8 +13,8 @@ from conftest import color_episode, noise
 from export_checks import KINDS, load_backbone, make
 
 from hyperpeft import load_generator
+from hyperpeft.adapter import Adapter
 from hyperpeft.adapters import Prompt
-from hyperpeft.api import Adapter
 from hyperpeft.backbones import Encoder
 from hyperpeft.exports import Exported, write_export
 

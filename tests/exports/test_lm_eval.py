@@ -11,8 +11,8 @@ import torch
 from conftest import color_episode
 from export_checks import load_backbone, make
 
+from hyperpeft.adapter import Adapter
 from hyperpeft.adapters import Lora
-from hyperpeft.api import Adapter
 from hyperpeft.tasks import Example
 
 PYTHON = os.environ.get("HYPERPEFT_LM_EVAL_PYTHON", "")

@@ -1,0 +1,51 @@
+"""What a meta-training run is made from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hyperpeft.backbones import MINILM
+from hyperpeft.benchmark import EvaluationSettings
+from hyperpeft.episodes import EpisodeSettings
+from hyperpeft.training import OptimSettings, ValidationSettings
+
+Section = dict[str, Any]
+
+
+def _section(**settings: Any) -> Any:
+    return field(default_factory=lambda: dict(settings))
+
+
+@dataclass
+class RunConfig:
+    """Everything that a run is made from. Sections with a `kind` are checked against that kind's constructor.
+
+    shared_baseline: train the multi-task adapter too, with no generated part, and compare with it.
+    resume: `last` continues the run in the folder if there is one, `null` refuses to touch an existing one.
+    licences: keep only training tasks under these. trainer: any argument of lightning.Trainer. starts: settings of
+    the objectives of meta-trained baselines, by name in STARTS: `starts.maml.lr=0.3`.
+    """
+
+    name: str = "default"
+    output: str = "outputs"
+    seed: int = 0
+    steps: int = 600
+    resume: str | None = "last"
+    workers: int = 0
+    threads: int | None = None
+    licences: list[str] | None = None
+    corpus: Section = _section(kind="folder", path="tasks/everyday")
+    backbone: Section = _section(kind="encoder", model=MINILM, max_tokens=64)
+    adapter: Section = _section(kind="lora", rank=8)
+    text_encoder: Section = _section(model=MINILM)
+    encoder: Section = _section(kind="joint")
+    hypernetwork: Section = _section(head="per_rank")
+    label_reader: Section | None = None
+    refinement: Section | None = None
+    objective: Section = _section(kind="sft")
+    starts: Section = field(default_factory=dict)
+    episodes: EpisodeSettings = field(default_factory=EpisodeSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    shared_baseline: bool = True
+    trainer: Section = field(default_factory=dict)
