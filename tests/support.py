@@ -5,22 +5,20 @@ from typing import Any
 
 import torch
 from conftest import wake
+from kinds import KINDS
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
-from hyperpeft.adapters import ADAPTERS
 from hyperpeft.backbones import Backbone
 from hyperpeft.hypernetwork import Hypernetwork
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
-
-SMALL: dict[str, dict[str, Any]] = {"lora": {"rank": 2}, "dora": {"rank": 2}, "sparse": {"rank": 2}}
 
 
 def tried(backbone: Backbone[Any], kind: str, episodes: list[Episode]) -> str:
     """`yes` if a hypernetwork's adapter computes, and two steps of fine-tuning improve on a fresh one."""
     if kind not in backbone.kinds():
         return "no"
-    adapter = ADAPTERS[kind](**SMALL.get(kind, {}))
+    adapter = KINDS[kind]
     targets, readout = backbone.targets(adapter), backbone.readout_defaults()
     made = wake(Hypernetwork(adapter, targets, backbone.identity, readout, d_task=4, d_hidden=8))(torch.randn(2, 4))
     fresh = backbone.start(adapter, tasks=2)

@@ -71,16 +71,23 @@ def attend(call: Call, function: Callable[..., Result]) -> Any:
 
 
 def mixed(
-    plain: Tensor, weight: Tensor, query: Tensor, key: Tensor, value: Tensor, settings: Mapping[str, Any]
+    plain: Tensor,
+    weight: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    settings: Mapping[str, Any],
+    bias: Tensor | None = None,
 ) -> Tensor:
     """plain + r * (extra - plain), `[row token head d]`: attention to extra keys, mixed into the plain attention.
 
     r = g E / (T + |g| E) with T and E the sums of exp(score) over the text's and the extra keys: g = 1 is one softmax
     over both (prefix tuning), g = 0 exactly the plain attention, and its gradient there is not zero.
     `weight`: g and log T as from `text_weight`, `[row head token]` each, stacked. Keys and values `[row kv n d]`.
+    `bias`: what is added to the scores of the extra keys, `[1 head token n]`.
     """
     gate, log_text = weight
-    scores = _scores(query, key, settings)
+    scores = _scores(query, key, settings, bias)
     extra = torch.einsum("bkgtn,bknd->bkgtd", scores.softmax(-1).to(value.dtype), value)
     log_ratio = rearrange(scores.logsumexp(-1), "b k g t -> b (k g) t") - log_text
     share = gate / (torch.exp(-log_ratio.clamp(max=20.0)) + gate.abs())
@@ -93,14 +100,11 @@ def text_weight(
 ) -> Tensor:
     """The gate `[row]` and log of the sum of exp(score) over the frozen keys, `[2 row head token]`.
 
-    Raises ValueError for scores that are changed in a way unknown here (position biases, sinks).
+    Raises ValueError for scores that are changed in a way unknown here (sinks).
     """
-    for name in ("position_bias", "s_aux"):
-        if settings.get(name) is not None:
-            raise ValueError(
-                f"the attention of {type(module).__name__} uses {name!r}: prompt and prefix cannot mix in."
-            )
-    scores = rearrange(_scores(query, key, settings), "b k g t n -> b (k g) t n")
+    if settings.get("s_aux") is not None:
+        raise ValueError(f"the attention of {type(module).__name__} uses 's_aux': prompt and prefix cannot mix in.")
+    scores = rearrange(_scores(query, key, settings, settings.get("position_bias")), "b k g t n -> b (k g) t n")
     tokens, keys = scores.shape[-2:]
     causal = settings.get("is_causal")
     if mask is not None:
@@ -113,10 +117,12 @@ def text_weight(
     return torch.stack([rearrange(gate.float(), "row -> row 1 1").expand_as(log_text), log_text])
 
 
-def _scores(query: Tensor, key: Tensor, settings: Mapping[str, Any]) -> Tensor:
-    """`[row kv group token n]` in fp32: queries of each group share a head of keys."""
+def _scores(query: Tensor, key: Tensor, settings: Mapping[str, Any], bias: Tensor | None) -> Tensor:
+    """`[row kv group token n]` in fp32: queries of a group share a head of keys; T5 adds a bias `[1 head token n]`."""
     grouped = rearrange(query, "b (k g) t d -> b k g t d", k=key.shape[1])
     scores = torch.einsum("bkgtd,bknd->bkgtn", grouped, key).float() * settings["scaling"]
+    if bias is not None:
+        scores = scores + rearrange(bias.float(), "b (k g) t n -> b k g t n", k=key.shape[1])
     cap = settings.get("softcap")
     return scores if cap is None else cap * torch.tanh(scores / cap)
 

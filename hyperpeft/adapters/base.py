@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 Shapes = dict[str, tuple[int, ...]]
-Sort = Literal["linear", "attention", "layer", "model"]
+Sort = Literal["linear", "attention", "reading", "layer", "model"]
 ALL = "all-linear"
 USUAL = "usual-linear"
 
@@ -22,7 +22,8 @@ class Target:
     """One place in the backbone that an adapter acts on: module path, sizes of its input and output, layer index.
 
     `sort`: `linear` for a linear-like module; `attention` for a module that attends (its sizes are those of all its
-    keys together); `layer` for what ends a transformer layer; `model` for the transformer without its head.
+    keys together), `reading` for those of them that attend to the input text; `layer` for what ends a transformer
+    layer; `model` for what reads the input text: the transformer without its head, of two its encoder.
     """
 
     path: str
@@ -105,6 +106,10 @@ class AdapterKind(ABC):
     @abstractmethod
     def start(self, target: Target, generator: torch.Generator) -> dict[str, Tensor]:
         """Tensors that leave the backbone unchanged and can be trained from."""
+
+    def companions(self, model: Any) -> list[str]:
+        """Paths of modules that run through `forward` too, with no tensors of their own: none, for most kinds."""
+        return []
 
     @abstractmethod
     def forward(self, call: Call, weights: Mapping[str, Tensor], *, train: bool) -> Any:

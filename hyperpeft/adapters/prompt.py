@@ -1,7 +1,8 @@
 """Prompt tuning: virtual tokens before the text. Lester et al. 2021, arXiv:2104.08691."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -22,7 +23,9 @@ class Prompt(AdapterKind):
     at 1 it is one softmax over all (see `attention.mixed`). The text keeps its positions; virtual token j has position
     j. `gated=False` is plain prompt tuning (PEFT's PROMPT_TUNING): the text's positions come after the virtual
     tokens' and the backbone is changed from the start.
-    tokens * d parameters, and one a layer for the gates.
+    An encoder with a decoder has them in the encoder's text alone, and the decoder attends to them there too (as in
+    Lester et al.), through gates of its own.
+    tokens * d parameters, and one for each gate.
     """
 
     kind: ClassVar[str] = "prompt"
@@ -42,8 +45,15 @@ class Prompt(AdapterKind):
         return None
 
     def choices(self, model_type: str) -> tuple[Choice, ...]:
-        """The transformer as a whole and, for the gates, its attention modules."""
-        return (Choice("model"), Choice("attention")) if self.gated else (Choice("model"),)
+        """The transformer as a whole and, for the gates, its modules that attend to the text."""
+        return (Choice("model"), Choice("reading")) if self.gated else (Choice("model"),)
+
+    def companions(self, model: Any) -> list[str]:
+        """A decoder that attends to an encoder's text: its mask of that text must become longer too."""
+        if not model.config.is_encoder_decoder:
+            return []
+        decoder = model.get_decoder()
+        return [path for path, module in model.named_modules() if module is decoder]
 
     def shapes(self, target: Target) -> Shapes:
         """Prompt `[tokens, d]` for the model, gate `[1, 1]` for each attention module."""
@@ -60,24 +70,42 @@ class Prompt(AdapterKind):
         if "gate" in weights:
             return attend(call, partial(_attention, self.tokens, weights["gate"]))
         arguments = _arguments(call)
+        if not weights:
+            return call.own(**self._answering(arguments))
+        if call.module.config.is_encoder_decoder:
+            return self._encoding(call, arguments, weights["prompt"])
         cache = arguments.get("past_key_values")
         if cache is not None and cache.get_seq_length() > 0:
             return call.own(**self._later(call.module, arguments, cache.get_seq_length()))
         output = call.own(**self._first(call.module, arguments, weights["prompt"]))
         return _without_virtual(call.module, output, self.tokens)
 
+    def _answering(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a decoder whose encoder has read the virtual tokens."""
+        mask = arguments.get("encoder_attention_mask")
+        return arguments if mask is None else {**arguments, "encoder_attention_mask": self._longer(mask, 1)}
+
+    def _encoding(self, call: Call, arguments: dict[str, Any], prompt: Tensor) -> Any:
+        """The encoder of two, virtual tokens and all: its decoder sees them."""
+        text, virtual = _embedded(call.module, arguments, prompt)
+        mask = arguments.get("attention_mask")
+        mask = None if mask is None else self._longer(mask, 1)
+        with _kept_positions(call.module, self.tokens, text.shape[1], kept=self.gated):
+            inputs = torch.cat([virtual, text], dim=1)
+            return call.own(**{**arguments, "attention_mask": mask, "inputs_embeds": inputs})
+
     def _first(self, module: nn.Module, arguments: dict[str, Any], prompt: Tensor) -> dict[str, Any]:
         """The arguments with virtual tokens before the text."""
-        text = arguments.pop("inputs_embeds", None)
-        ids = arguments.pop("input_ids", None)
-        text = module.get_input_embeddings()(ids) if text is None else text  # type: ignore[operator]
+        text, virtual = _embedded(module, arguments, prompt)
         rows, length = text.shape[:2]
-        mask = arguments.get("attention_mask")
-        virtual = repeat(prompt.to(text.dtype), "task n d -> (task row) n d", row=rows // len(prompt))
-        for name, filler in (("attention_mask", 1), ("token_type_ids", 0)):
-            if name == "attention_mask" or arguments.get(name) is not None:
-                arguments[name] = self._longer(arguments.get(name), filler, rows, length, text.device)
-        positions = arguments.get("position_ids")
+        mask, positions = arguments.get("attention_mask"), arguments.get("position_ids")
+        if mask is None:
+            _check_unpacked(positions)
+            arguments["attention_mask"] = torch.ones(rows, self.tokens + length, device=text.device)
+        else:
+            arguments["attention_mask"] = self._longer(mask, 1) if mask.ndim == 2 else self._longer_blocks(mask)
+        if arguments.get("token_type_ids") is not None:
+            arguments["token_type_ids"] = self._longer(arguments["token_type_ids"], 0)
         if positions is None:
             positions = _first_position(module) + _counted(module, mask, rows, length, text.device)
         own = _first_position(module) + torch.arange(self.tokens, device=text.device).expand(rows, -1)
@@ -91,24 +119,79 @@ class Prompt(AdapterKind):
         rows, length = ids.shape
         _check_window(module, past + length)
         mask = arguments.get("attention_mask")
-        arguments["attention_mask"] = self._longer(mask, 1, rows, past + length - self.tokens, ids.device)
+        if mask is None:
+            mask = torch.ones(rows, past + length - self.tokens, device=ids.device)
+        arguments["attention_mask"] = self._longer(mask, 1)
         shift = 0 if self.gated else self.tokens
         positions = arguments.get("position_ids")
         if positions is None:
             positions = past - self.tokens + torch.arange(length, device=ids.device).expand(rows, length)
         return {**arguments, "position_ids": positions + shift}
 
-    def _longer(self, tensor: Tensor | None, filler: int, rows: int, length: int, device: torch.device) -> Tensor:
-        if tensor is None:
-            return torch.full((rows, self.tokens + length), filler, device=device)
+    def _longer(self, tensor: Tensor, filler: int) -> Tensor:
+        """Of each row and token, `[row token]`, with virtual tokens before."""
         if tensor.ndim != 2:
-            raise ValueError(f"kind 'prompt' needs masks of rows and tokens; this one has the shape {[*tensor.shape]}.")
-        return torch.cat([tensor.new_full((rows, self.tokens), filler), tensor], dim=1)
+            raise ValueError(
+                "kind 'prompt' needs masks of rows and tokens, or causal ones of a model without an encoder; this one "
+                f"has the shape {[*tensor.shape]}."
+            )
+        return torch.cat([tensor.new_full((len(tensor), self.tokens), filler), tensor], dim=1)
+
+    def _longer_blocks(self, mask: Tensor) -> Tensor:
+        """A causal mask `[row 1 token token]` of packed texts: each sees the virtual tokens, which see no text.
+
+        Raises ValueError for one that is not causal: the virtual tokens would see, and so mix, all texts of a row.
+        """
+        is_bool = mask.dtype == torch.bool
+        seen = mask if is_bool else mask > torch.finfo(mask.dtype).min / 2
+        if mask.ndim != 4 or bool(seen.triu(1).any()):
+            raise ValueError(
+                "kind 'prompt' needs masks of rows and tokens, or causal ones of rows, queries and keys; this one has "
+                f"the shape {[*mask.shape]} and lets tokens see later ones."
+            )
+        virtual = torch.ones(self.tokens, self.tokens, dtype=torch.bool, device=mask.device).tril()
+        before = torch.cat([virtual, virtual.new_ones(mask.shape[2], self.tokens)]).expand(len(mask), 1, -1, -1)
+        later = torch.cat([seen.new_zeros(len(mask), 1, self.tokens, mask.shape[3]), seen], dim=2)
+        whole = torch.cat([before, later], dim=3)
+        return whole if is_bool else mask.new_zeros(whole.shape).masked_fill(~whole, torch.finfo(mask.dtype).min)
 
 
 def _arguments(call: Call) -> dict[str, Any]:
     bound = inspect.signature(call.own).bind(*call.args, **call.kwargs).arguments
     return {**bound, **bound.pop("kwargs", {})}
+
+
+def _embedded(module: Any, arguments: dict[str, Any], prompt: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings of the text, taken out of the arguments, and of the virtual tokens of its rows."""
+    text = arguments.pop("inputs_embeds", None)
+    ids = arguments.pop("input_ids", None)
+    text = module.get_input_embeddings()(ids) if text is None else text
+    return text, repeat(prompt.to(text.dtype), "task n d -> (task row) n d", row=len(text) // len(prompt))
+
+
+@contextmanager
+def _kept_positions(module: Any, tokens: int, length: int, *, kept: bool) -> Iterator[None]:
+    """Inside the `with`, an encoder that counts positions by itself (BART) gives the text those it has alone."""
+    tables = [child for name, child in module.named_children() if name == "embed_positions"] if kept else []
+
+    def twice(table: nn.Module, inputs: Any, positions: Tensor) -> Tensor:
+        return torch.cat([positions[:, :tokens], positions[:, :length]], dim=1)
+
+    handles = [table.register_forward_hook(twice) for table in tables]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _check_unpacked(positions: Tensor | None) -> None:
+    """Raise ValueError for texts packed by positions alone, which transformers tells apart only without a mask."""
+    if positions is not None and bool((positions.diff() != 1).any()):
+        raise ValueError(
+            "kind 'prompt' cannot tell texts packed in a row by their positions alone: give a causal attention_mask of "
+            "rows, queries and keys, with a block for each text."
+        )
 
 
 def _check_window(module: nn.Module, tokens: int) -> None:
@@ -159,14 +242,27 @@ def _attention(
     **settings: Any,
 ) -> Result:
     """Virtual tokens attend as ever; the text attends to the text, the virtual tokens mixed in by the gate."""
-    virtual = tokens if query.shape[2] == key.shape[2] else 0
+    virtual = 0 if _answers(module) or query.shape[2] != key.shape[2] else tokens
     mine = None if mask is None else mask[:, :, virtual:, tokens:]
+    bias = settings.pop("position_bias", None)
+    of_text, of_virtual = ({}, None) if bias is None else _parts(bias[:, :, virtual:], tokens)
     text = query[:, :, virtual:]
-    plain, probabilities = original(module, text, key[:, :, tokens:], value[:, :, tokens:], mine, **settings)
-    weight = text_weight(gates(gate, len(query)), module, text, key[:, :, tokens:], mine, **settings)
-    made = mixed(plain, weight, text, key[:, :, :tokens], value[:, :, :tokens], settings)
+    plain, probabilities = original(module, text, key[:, :, tokens:], value[:, :, tokens:], mine, **settings, **of_text)
+    weight = text_weight(gates(gate, len(query)), module, text, key[:, :, tokens:], mine, **settings, **of_text)
+    made = mixed(plain, weight, text, key[:, :, :tokens], value[:, :, :tokens], settings, of_virtual)
     if not virtual:
         return made, probabilities
     theirs = None if mask is None else mask[:, :, :virtual]
-    first, _ = original(module, query[:, :, :virtual], key, value, theirs, **settings)
+    biased = {} if bias is None else {"position_bias": bias[:, :, :virtual]}
+    first, _ = original(module, query[:, :, :virtual], key, value, theirs, **settings, **biased)
     return torch.cat([first, made], dim=1), None
+
+
+def _answers(module: Any) -> bool:
+    """Whether the module is a decoder's, attending to what an encoder has read."""
+    return bool(module.config.is_encoder_decoder and module.is_decoder)
+
+
+def _parts(bias: Tensor, tokens: int) -> tuple[dict[str, Tensor], Tensor]:
+    """T5's position bias `[1 head token key]`: the text's, as the argument that it is, and the virtual tokens'."""
+    return {"position_bias": bias[..., tokens:]}, bias[..., :tokens]

@@ -39,7 +39,8 @@ def installed(model: nn.Module, weights: AdapterWeights, *, train: bool) -> Iter
     """
     found: list[tuple[Any, type]] = []
     try:
-        for path, tensors in weights.tensors.items():
+        companions: dict[str, Mapping[str, Tensor]] = {path: {} for path in weights.adapter.companions(model)}
+        for path, tensors in {**companions, **weights.tensors}.items():
             module = model.get_submodule(path)
             own = type(module)
             if issubclass(own, _Adapted):

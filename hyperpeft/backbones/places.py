@@ -16,9 +16,11 @@ from hyperpeft.adapters.attention import Attention, Result, can_be_replaced, rep
 
 NEEDS: Mapping[str, str] = {
     "linear": "it has no linear modules.",
-    "attention": "its attention is not computed by transformers' attention interface on one sequence of text.",
+    **dict.fromkeys(
+        ("attention", "reading"), "its attention to text is not computed by transformers' attention interface."
+    ),
     "layer": "it has no list of layers.",
-    "model": "it does not take input embeddings and positions of one sequence of text.",
+    "model": "it does not take input embeddings and positions of a text.",
 }
 LAST_NORMS: Mapping[str, str] = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta", "electra", "mpnet"), "output.LayerNorm"),
@@ -27,6 +29,7 @@ LAST_NORMS: Mapping[str, str] = {
 }
 
 BODY_TAKES = {"input_ids", "inputs_embeds", "position_ids"}
+TEXT = [[1, 2]]
 
 
 def linear_modules(model: PreTrainedModel) -> list[Target]:
@@ -58,26 +61,44 @@ def _is_layer_list(path: str, module: nn.Module) -> bool:
 def attentions(model: PreTrainedModel) -> list[Target]:
     """Every module that attends through transformers' attention interface, with the size of all its keys together.
 
-    Found by running the model on two tokens. None for models of images or of two sequences.
+    Found by running the model on two tokens. None for models of images.
     """
-    if not _reads_one_text(model):
+    return _attending(model, lambda keys: True)
+
+
+def reading_attentions(model: PreTrainedModel) -> list[Target]:
+    """Those of them whose keys are the input text's: not a decoder's attention to its own answer."""
+    return _attending(model, lambda keys: keys == len(TEXT[0]))
+
+
+def _attending(model: PreTrainedModel, wanted: Callable[[int], bool]) -> list[Target]:
+    if not _reads_text(model):
         return []
     found: dict[str, int] = {}
 
     def recording(path: str, original: Attention) -> Attention:
         def attend(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Result:
-            found[path] = key.shape[1] * key.shape[3]
+            if wanted(key.shape[2]):
+                found[path] = key.shape[1] * key.shape[3]
             return original(module, query, key, *args, **kwargs)
 
         return attend
 
-    with ExitStack() as stack, torch.no_grad():
+    with ExitStack() as stack:
         for path, module in model.named_modules():
             if can_be_replaced(module):
                 made = _with_path(recording, path)
                 stack.enter_context(replaced(module, inspect.unwrap(type(module).forward), made))
-        model(input_ids=torch.tensor([[1, 2]], device=model.device))
+        _read(model)
     return sorted(Target(path, size, size, _depth(path), "attention") for path, size in found.items())
+
+
+@torch.no_grad()
+def _read(model: PreTrainedModel) -> None:
+    """One forward over two tokens; a decoder answers with one."""
+    answer = {"decoder_input_ids": [[1]]} if model.config.is_encoder_decoder else {}
+    inputs = {"input_ids": TEXT, **answer}
+    model(**{name: torch.tensor(ids, device=model.device) for name, ids in inputs.items()})
 
 
 def _with_path(make: Callable[[str, Attention], Attention], path: str) -> Callable[[Attention], Attention]:
@@ -85,15 +106,18 @@ def _with_path(make: Callable[[str, Attention], Attention], path: str) -> Callab
 
 
 def bodies(model: PreTrainedModel) -> list[Target]:
-    """The transformer without its head, if it takes input embeddings and positions of one sequence.
+    """What reads the input text: the transformer without its head, if it takes input embeddings and positions.
 
-    Found by running the model on two tokens: the innermost module called that can take them (OPT passes its model by
-    and calls its decoder).
+    Of an encoder with a decoder it is the encoder, positions or not. Else found by running the model on two tokens: the
+    innermost module called that can take them (OPT passes its model by and calls its decoder).
     """
-    if not _reads_one_text(model):
+    if not _reads_text(model):
         return []
+    if model.config.is_encoder_decoder:
+        encoder: Any = model.get_encoder()
+        return [_body(model, next(path for path, module in model.named_modules() if module is encoder))]
     called: list[str] = []
-    with ExitStack() as stack, torch.no_grad():
+    with ExitStack() as stack:
         for path, module in model.named_modules():
             if (
                 isinstance(module, PreTrainedModel)
@@ -101,21 +125,23 @@ def bodies(model: PreTrainedModel) -> list[Target]:
             ):
                 handle = module.register_forward_pre_hook(_noting(called, path))
                 stack.callback(handle.remove)
-        model(input_ids=torch.tensor([[1, 2]], device=model.device))
-    if not called:
-        return []
-    body: Any = model.get_submodule(called[-1])
+        _read(model)
+    return [_body(model, called[-1])] if called else []
+
+
+def _body(model: PreTrainedModel, path: str) -> Target:
+    body: Any = model.get_submodule(path)
     d = body.get_input_embeddings().weight.shape[1]
-    return [Target(called[-1], d, d, 0, "model")]
+    return Target(path, d, d, 0, "model")
 
 
 def _noting(called: list[str], path: str) -> Callable[..., None]:
     return lambda module, args: called.append(path)
 
 
-def _reads_one_text(model: PreTrainedModel) -> bool:
+def _reads_text(model: PreTrainedModel) -> bool:
     takes = inspect.signature(model.forward).parameters
-    return "input_ids" in takes and "pixel_values" not in takes and not model.config.is_encoder_decoder
+    return "input_ids" in takes and "pixel_values" not in takes
 
 
 def _sizes(module: nn.Module) -> tuple[int, int] | None:
@@ -132,5 +158,11 @@ def _depth(path: str) -> int:
 
 
 PLACES: Mapping[Sort, Callable[[PreTrainedModel], list[Target]]] = MappingProxyType(
-    {"linear": linear_modules, "attention": attentions, "layer": layers, "model": bodies}
+    {
+        "linear": linear_modules,
+        "attention": attentions,
+        "reading": reading_attentions,
+        "layer": layers,
+        "model": bodies,
+    }
 )

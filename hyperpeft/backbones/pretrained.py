@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
-from hyperpeft.backbones.quantised import quantisation
+from hyperpeft.backbones.quantised import keep_gradients, quantisation
 from hyperpeft.config import ConfigError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -72,6 +72,7 @@ def load_pretrained(
     with _loading(model):
         loaded = auto.from_pretrained(place, dtype=dtype, use_safetensors=True, **attention, **quantised, **options)
         made = reader.from_pretrained(place, **options)
+    keep_gradients(loaded)
     return loaded.requires_grad_(False).eval(), made
 
 

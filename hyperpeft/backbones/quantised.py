@@ -6,9 +6,13 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import BitsAndBytesConfig, TorchAoConfig
 
 from hyperpeft.config import ConfigError, did_you_mean
+
+# bitsandbytes.nn.Linear4bit
+PACKS = "support_avx512bf16_for_cpu"
 
 
 def _bitsandbytes_8(dtype: torch.dtype) -> Any:
@@ -61,3 +65,14 @@ def quantisation(load_in: str, dtype: torch.dtype) -> dict[str, Any]:
             "load_in=full works without."
         )
     return {"quantization_config": make(dtype)}
+
+
+def keep_gradients(model: nn.Module) -> None:
+    """Stop bitsandbytes from packing 4-bit weights anew at their first forward without gradient.
+
+    It does so on CPUs with AVX512-BF16; the packed product has no backward, so that adapters below it would get wrong
+    gradients ever after, without an error, and the fingerprint of the weights would change.
+    """
+    for module in model.modules():
+        if PACKS in vars(module):
+            module.__dict__[PACKS] = False

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import noise
+from conftest import character_tokenizer, noise
+from families import load_family, save_family
 from peft import (
     IA3Config,
     LoraConfig,
@@ -184,6 +185,61 @@ def test_prompt(name: str, folders: dict[str, Path]) -> None:
     torch.testing.assert_close(ours(backbone, weights), expected, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
         assert not torch.allclose(visible(backbone.model(input_ids=IDS, attention_mask=MASK)), expected, atol=1e-2)
+
+
+@pytest.fixture(scope="module", params=["t5", "mt5", "bart", "nllb"])
+def coupled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An encoder with a decoder."""
+    folder = tmp_path_factory.mktemp("coupled") / request.param
+    return load_family(request.param, save_family(request.param, folder, character_tokenizer()))
+
+
+def answered(model: Any) -> Tensor:
+    with torch.no_grad():
+        return model(input_ids=IDS, attention_mask=MASK, decoder_input_ids=IDS[:, :3]).logits
+
+
+def test_prompt_of_an_encoder_with_a_decoder(coupled: Backbone[Any]) -> None:
+    """Virtual tokens before the encoder's text, where the decoder sees them too; generation the same."""
+    weights = noise(coupled.start(Prompt(tokens=3, gated=False)), 1)
+    (named,) = weights.tensors.values()
+    d = named["prompt"].shape[-1]
+    config = PromptTuningConfig(
+        num_virtual_tokens=3,
+        token_dim=d,
+        num_layers=3,
+        num_attention_heads=4,
+        num_transformer_submodules=1,
+        task_type=TaskType.SEQ_2_SEQ_LM,
+    )
+    model = wrapped(coupled, config)
+    model.prompt_encoder["default"].embedding.weight.data.copy_(named["prompt"][0])
+    with coupled.adapted(weights):
+        found = answered(coupled.model)
+        made = coupled.model.generate(IDS, attention_mask=MASK, max_new_tokens=5, do_sample=False)
+    torch.testing.assert_close(found, answered(model), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, answered(coupled.model), atol=1e-2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = model.generate(input_ids=IDS, attention_mask=MASK, max_new_tokens=5, do_sample=False)
+    assert torch.equal(theirs, made)
+
+
+def test_open_gates_of_an_encoder_with_a_decoder_are_the_plain_prompt(coupled: Backbone[Any]) -> None:
+    """Where positions are relative: otherwise those of the text differ by design."""
+    if coupled.model.config.model_type not in ("t5", "mt5"):
+        return
+    plain = noise(coupled.start(Prompt(tokens=3, gated=False)), 1)
+    gated = coupled.start(Prompt(tokens=3))
+    tensors = {
+        path: {n: torch.ones_like(t) if n == "gate" else plain.tensors[path][n] for n, t in named.items()}
+        for path, named in gated.tensors.items()
+    }
+    opened = AdapterWeights(gated.adapter, gated.backbone, tensors, plain.readout)
+    with coupled.adapted(plain):
+        expected = answered(coupled.model)
+    with coupled.adapted(opened):
+        torch.testing.assert_close(answered(coupled.model), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])

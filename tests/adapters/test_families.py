@@ -5,23 +5,20 @@ from typing import Any
 import pytest
 import torch
 from conftest import noise
+from kinds import KINDS
 
-from hyperpeft.adapters import ADAPTERS, AdapterKind, Bottleneck
+from hyperpeft.adapters import AdapterKind, Bottleneck
 from hyperpeft.backbones import Backbone
-from hyperpeft.config import ConfigError, build
+from hyperpeft.config import ConfigError
 from hyperpeft.tasks import Episode
 
-SETTINGS: dict[str, dict[str, Any]] = {"lora": {"rank": 2}, "dora": {"rank": 2}, "sparse": {"rank": 2}}
-KINDS: dict[str, AdapterKind] = {
-    **{name: build(ADAPTERS, {"kind": name, **SETTINGS.get(name, {})}, name="adapter") for name in ADAPTERS},
-    "pfeiffer": Bottleneck(placement="pfeiffer"),
-}
+EVERY: dict[str, AdapterKind] = {**KINDS, "pfeiffer": Bottleneck(placement="pfeiffer")}
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_kind_works_on_a_family_or_says_what_does(family: Backbone[Any], episodes: list[Episode], name: str) -> None:
     """Unchanged at the start; changed by noise; a gradient for every tensor of every task; tasks apart."""
-    kind = KINDS[name]
+    kind = EVERY[name]
     if name != "pfeiffer" and name not in family.kinds():
         with pytest.raises(ConfigError, match=rf"'{name}'|experts"):
             family.targets(kind)

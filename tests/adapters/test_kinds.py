@@ -178,66 +178,6 @@ def test_bf16_weights_and_activations_go_together(kind: AdapterKind, models: dic
     )
 
 
-@pytest.mark.parametrize("model", ["llama", "gpt2"])
-def test_generation_is_the_same_with_and_without_cache(
-    kind: AdapterKind, model: str, models: dict[str, CausalLm]
-) -> None:
-    """Left-padded rows of two tasks: the tokens chosen with a KV cache are those of whole forwards."""
-    backbone = models[model]
-    weights = noise(backbone.start(kind, tasks=2), 5, size=1.0)
-    ids = torch.randint(6, 60, (4, 9), generator=torch.Generator().manual_seed(0))
-    mask = torch.ones_like(ids)
-    for row, width in enumerate((0, 4, 2, 0)):
-        mask[row, :width] = 0
-    with torch.no_grad(), backbone.adapted(weights):
-        with_cache, without = (
-            backbone.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=6,
-                do_sample=False,
-                use_cache=cache,
-                eos_token_id=None,
-                pad_token_id=0,
-            )
-            for cache in (True, False)
-        )
-        whole = ids
-        for _ in range(6):
-            seen = torch.cat([mask, torch.ones(4, whole.shape[1] - 9, dtype=torch.long)], dim=1)
-            positions = (seen.cumsum(1) - 1).clamp(min=0)
-            logits = backbone.model(input_ids=whole, attention_mask=seen, position_ids=positions).logits
-            whole = torch.cat([whole, logits[:, -1:].argmax(-1)], dim=1)
-    assert torch.equal(with_cache, whole)
-    assert torch.equal(without, whole)
-    bare = backbone.model.generate(
-        input_ids=ids, attention_mask=mask, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0
-    )
-    assert not torch.equal(bare, whole)
-
-
-@pytest.mark.parametrize("model", ["llama", "gpt2"])
-def test_left_and_right_padding_give_the_same_result(
-    kind: AdapterKind, model: str, models: dict[str, CausalLm]
-) -> None:
-    backbone = models[model]
-    weights = noise(backbone.start(kind), 5)
-    text = torch.randint(6, 60, (1, 5), generator=torch.Generator().manual_seed(0))
-    pads, ones, zeros = torch.zeros(1, 3, dtype=torch.long), torch.ones_like(text), torch.zeros(1, 3, dtype=torch.long)
-    found = []
-    with torch.no_grad(), backbone.adapted(weights):
-        for ids, mask in (
-            (text, ones),
-            (torch.cat([pads, text], 1), torch.cat([zeros, ones], 1)),
-            (torch.cat([text, pads], 1), torch.cat([ones, zeros], 1)),
-        ):
-            positions = (mask.cumsum(1) - 1).clamp(min=0)
-            logits = backbone.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
-            found.append(logits[mask.bool()])
-    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found[2], found[0], rtol=1e-4, atol=1e-5)
-
-
 def test_a_prompt_beyond_a_sliding_window_is_named(tmp_path: Path) -> None:
     """The cache drops its first entries there, which are the virtual tokens."""
     folder = save_family("mistral", tmp_path / "mistral", character_tokenizer())

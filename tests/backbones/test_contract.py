@@ -1,7 +1,6 @@
 """The contract of every backbone: identity at the start, tasks apart, exactly restored."""
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -166,35 +165,3 @@ def test_the_support_is_scored_apart_from_the_query(family: Backbone[Any], episo
         assert torch.equal(scores.loss, family.loss(family.support_batch(other)))
     assert scores.loss.isfinite().all()
     assert scores.accuracy.shape == (2,)
-
-
-def test_generation_with_a_cache_equals_generation_without(family: Backbone[Any], episodes: list[Episode]) -> None:
-    """Also with an adapter of each task installed; one new token at a time by whole forwards is the reference."""
-    if family.classifies:
-        pytest.skip("a classifier generates no text")
-    free = [replace(episode, labels=(), metric="exact_match") for episode in episodes]
-    weights = noise(family.start(everything(family), tasks=2), 5)
-    with family.adapted(weights):
-        together = family.predict(free)
-    assert all(map(any, together))
-    for index, episode in enumerate(free):
-        with family.adapted(weights[index]), torch.no_grad():
-            assert [greedy(family, example.input) for example in episode.query] == together[index]
-
-
-def greedy(backbone: Any, text: str) -> str:
-    """One token at a time, no cache, no padding."""
-    prompt = torch.tensor([backbone.prompt_ids(text)])
-    coupled = backbone.settings()["kind"] == "seq2seq"
-    made = [backbone.model.generation_config.decoder_start_token_id] if coupled else []
-    new: list[int] = []
-    for _ in range(backbone.max_new_tokens):
-        so_far = torch.tensor([made + new], dtype=torch.long)
-        if coupled:
-            logits = backbone.model(input_ids=prompt, decoder_input_ids=so_far, use_cache=False).logits
-        else:
-            logits = backbone.model(input_ids=torch.cat([prompt, so_far], 1), use_cache=False).logits
-        new.append(int(logits[0, -1].argmax()))
-        if new[-1] in backbone.ends:
-            break
-    return str(backbone.tokenizer.decode(new, skip_special_tokens=True)).strip()

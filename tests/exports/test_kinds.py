@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import color_episode, noise
+from conftest import character_tokenizer, color_episode, noise
 from export_checks import adapted_outputs, assert_same_outputs, bare, load_backbone, outputs
+from families import load_family, save_family
 from peft import PeftModel
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from hyperpeft.adapters import ADAPTERS, AdapterKind, Bias, Dora, Ia3, Lora, Prompt, Sparse
 from hyperpeft.exports import Exported, carried, write_export
@@ -63,6 +64,25 @@ def test_peft_computes_the_same(
         with exported.backbone.adapted(exported.weights):
             ours = exported.backbone.model.generate(ids, max_new_tokens=5, do_sample=False)
         assert torch.equal(loaded.generate(input_ids=ids, max_new_tokens=5, do_sample=False), ours)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_peft_reads_the_prompt_of_an_encoder_with_a_decoder(family: str, tmp_path: Path) -> None:
+    backbone = load_family(family, save_family(family, tmp_path / family, character_tokenizer()))
+    adapter = Prompt(tokens=3, gated=False)
+    exported = Exported(noise(backbone.start(adapter), 0), backbone, color_episode())
+    (tmp_path / "out").mkdir()
+    write_export(exported, tmp_path / "out", "peft")
+    base = AutoModelForSeq2SeqLM.from_pretrained(backbone.name, dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, tmp_path / "out").eval()
+    ids = torch.arange(7, 27).reshape(2, 10)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids[:, :4]}
+    with torch.no_grad():
+        bare_logits, theirs = backbone.model(**inputs).logits, model(**inputs).logits
+        with backbone.adapted(exported.weights):
+            ours = backbone.model(**inputs).logits
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(ours, bare_logits, atol=1e-2)
 
 
 @pytest.mark.parametrize("model", MODELS)
