@@ -90,7 +90,8 @@ def mixed(
     scores = _scores(query, key, settings, bias)
     extra = torch.einsum("bkgtn,bknd->bkgtd", scores.softmax(-1).to(value.dtype), value)
     log_ratio = rearrange(scores.logsumexp(-1), "b k g t -> b (k g) t") - log_text
-    share = gate / (torch.exp(-log_ratio.clamp(max=20.0)) + gate.abs())
+    # T5 does not scale its scores: a ratio of exp(-89) would be infinite upside down, and its gradient no number
+    share = gate / (torch.exp(-log_ratio.clamp(-40.0, 20.0)) + gate.abs())
     difference = rearrange(extra, "b k g t d -> b t (k g) d") - plain
     return plain + rearrange(share, "b h t -> b t h 1").to(plain.dtype) * difference
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
@@ -148,6 +149,15 @@ def fingerprint(model: PreTrainedModel) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        sample = parameter.detach().flatten()[:64].to("cpu", torch.bfloat16)
-        digest.update(sample.view(torch.int16).numpy().tobytes())
+        for stored in _stored(parameter.detach()):
+            sample = stored.flatten()[:64].to("cpu", torch.bfloat16)
+            digest.update(sample.view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:10]
+
+
+def _stored(parameter: Any) -> list[torch.Tensor]:
+    """The plain tensors that a parameter is made of: more than itself where torchao has quantised it."""
+    if not is_traceable_wrapper_subclass(parameter):
+        return [parameter]
+    names, _ = parameter.__tensor_flatten__()
+    return [vars(parameter)[name] for name in names]

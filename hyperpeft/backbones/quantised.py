@@ -38,13 +38,14 @@ def _torchao(name: str) -> Callable[[torch.dtype], Any]:
     return make
 
 
-# setting: (library, its configuration for the dtype of the computation)
-LOAD_IN: Mapping[str, tuple[str, Callable[[torch.dtype], Any]]] = MappingProxyType(
+# setting: (libraries, its configuration for the dtype of the computation)
+LOAD_IN: Mapping[str, tuple[tuple[str, ...], Callable[[torch.dtype], Any]]] = MappingProxyType(
     {
-        "bitsandbytes-8bit": ("bitsandbytes", _bitsandbytes_8),
-        "bitsandbytes-4bit": ("bitsandbytes", _bitsandbytes_4),
-        "torchao-8bit": ("torchao", _torchao("Int8WeightOnlyConfig")),
-        "torchao-4bit": ("torchao", _torchao("Int4WeightOnlyConfig")),
+        "bitsandbytes-8bit": (("bitsandbytes",), _bitsandbytes_8),
+        "bitsandbytes-4bit": (("bitsandbytes",), _bitsandbytes_4),
+        "torchao-8bit": (("torchao",), _torchao("Int8WeightOnlyConfig")),
+        # torchao 0.18 computes plain 4-bit weights by mslk, on GPUs
+        "torchao-4bit": (("torchao", "mslk"), _torchao("Int4WeightOnlyConfig")),
     }
 )
 
@@ -58,10 +59,11 @@ def quantisation(load_in: str, dtype: torch.dtype) -> dict[str, Any]:
         return {}
     if load_in not in LOAD_IN:
         raise ConfigError(f"load_in {load_in!r} does not exist. {did_you_mean(load_in, ['full', *LOAD_IN])}")
-    library, make = LOAD_IN[load_in]
-    if find_spec(library) is None:
+    libraries, make = LOAD_IN[load_in]
+    missing = " ".join(library for library in libraries if find_spec(library) is None)
+    if missing:
         raise ConfigError(
-            f"load_in={load_in} needs {library}, which is not installed: pip install {library}. "
+            f"load_in={load_in} needs {missing}, which is not installed: pip install {missing}. "
             "load_in=full works without."
         )
     return {"quantization_config": make(dtype)}

@@ -26,7 +26,7 @@ def test_an_unknown_setting_says_what_exists(folders) -> None:
 
 @pytest.mark.parametrize("setting", sorted(LOAD_IN))
 def test_a_missing_library_says_how_to_get_it(folders, setting: str, monkeypatch) -> None:
-    library, _ = LOAD_IN[setting]
+    library = " ".join(LOAD_IN[setting][0])
     monkeypatch.setattr("hyperpeft.backbones.quantised.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=f"needs {library}, which is not installed: pip install {library}"):
         CausalLm(str(folders["llama"]), load_in=setting)
@@ -51,7 +51,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(params=sorted(LOAD_IN))
 def quantised(request: pytest.FixtureRequest, wide: str) -> CausalLm:
     """The model as each installed library quantises it."""
-    pytest.importorskip(LOAD_IN[request.param][0])
+    for library in LOAD_IN[request.param][0]:
+        pytest.importorskip(library)
     return CausalLm(wide, dtype="bfloat16", max_tokens=64, max_new_tokens=4, load_in=request.param)
 
 
