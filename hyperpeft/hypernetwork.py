@@ -1,11 +1,11 @@
 """The hypernetwork: task embeddings in, adapter weights out, for all tasks and targets in a few batched products."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from torch import Tensor, nn
 
 from hyperpeft.adapters import AdapterKind, Target
@@ -15,6 +15,8 @@ from hyperpeft.weights import AdapterWeights
 Head = Literal["large", "shared", "per_rank", "mixture", "none"]
 HEADS = ("large", "shared", "per_rank", "mixture", "none")
 COMPONENT_STD = 0.02
+TASKS_AT_ONCE = 8
+"""So many tasks' hidden states stay in the processor's cache; more at once are slower (docs/performance.md)."""
 TensorGroup = tuple[str, tuple[int, ...]]
 
 
@@ -40,6 +42,8 @@ class Hypernetwork(nn.Module):
     Polytropon's skills: Ponti et al. 2022, arXiv:2202.13914). `none`: nothing is generated, the shared adapter is all
     (the multi-task baseline).
     """
+
+    units: Tensor
 
     def __init__(
         self,
@@ -99,7 +103,10 @@ class Hypernetwork(nn.Module):
     def _build_generated(self, d_task: int, dropout: float) -> None:
         d_hidden = self.d_hidden
         units = {group: self._units(group, members) for group, members in self.groups.items()}
-        ranks = 1 + max(unit.rank for members in units.values() for unit in members)
+        index = [[unit.target, unit.tensor, unit.rank] for members in units.values() for unit in members]
+        self.register_buffer("units", torch.tensor(index), persistent=False)
+        self.counts = [len(members) for members in units.values()]
+        ranks = 1 + max(rank for _, _, rank in index)
         self.of_target = nn.Embedding(len(self.targets), d_hidden)
         self.of_tensor = nn.Embedding(len({name for name, _ in self.groups}), d_hidden)
         self.of_rank = nn.Embedding(ranks, d_hidden)
@@ -108,8 +115,6 @@ class Hypernetwork(nn.Module):
         for group, members in units.items():
             size = _numel(group[1]) * len(self.groups[group]) // len(members)
             self.heads.setdefault(self._head_key(group), nn.Parameter(torch.zeros(d_hidden, size)))
-            index = torch.tensor([[unit.target, unit.tensor, unit.rank] for unit in members])
-            self.register_buffer(f"units_{_key(group)}", index, persistent=False)
 
     def _build_mixture(self, d_task: int, dropout: float, components: int) -> None:
         self._build_trunk(d_task, dropout)
@@ -148,12 +153,10 @@ class Hypernetwork(nn.Module):
         """Adapter weights of each task from its embedding `[task d_task]`."""
         if self.head == "none":
             return self.shared_weights(z.shape[0])
-        numbers = self.mixture(z) if self.head == "mixture" else None
+        made = self._mixed(z) if self.head == "mixture" else self._generated(z)
         tensors: dict[str, dict[str, Tensor]] = {target.path: {} for target in self.targets}
-        for group, members in self.groups.items():
-            shared = rearrange(self.shared[_key(group)], "target ... -> target 1 ...")
-            whole = shared + (self._generated(z, group) if numbers is None else self._mixed(numbers, group))
-            for index, tensor in zip(members, whole.unbind(0), strict=True):
+        for (group, members), whole in zip(self.groups.items(), made, strict=True):
+            for index, tensor in zip(members, whole.unbind(1), strict=True):
                 tensors[self.targets[index].path][group[0]] = tensor
         return AdapterWeights(self.adapter, self.backbone, tensors, self._readouts(z.shape[0]))
 
@@ -165,21 +168,30 @@ class Hypernetwork(nn.Module):
                 tensors[self.targets[index].path][group[0]] = tensor.expand(tasks, *tensor.shape)
         return AdapterWeights(self.adapter, self.backbone, tensors, self._readouts(tasks))
 
-    def _generated(self, z: Tensor, group: TensorGroup) -> Tensor:
-        """`[target task rank ...]`."""
-        units = self.get_buffer(f"units_{_key(group)}")
-        unit = self.of_target(units[:, 0]) + self.of_tensor(units[:, 1]) + self.of_rank(units[:, 2])
-        entered = rearrange(self.enter(z), "task h -> 1 task h") + rearrange(unit, "unit h -> unit 1 h")
-        hidden = self.leave(entered + self.trunk(entered))
-        made = hidden @ self.heads[self._head_key(group)] / self.d_hidden
-        shape = group[1]
-        if self.head == "per_rank":
-            made = rearrange(made, "(target rank) task size -> target task rank size", rank=shape[0])
-        return made.reshape(len(self.groups[group]), z.shape[0], *shape)
+    def _generated(self, z: Tensor) -> Iterator[Tensor]:
+        """Shared and generated part of each group's tensors, `[task target rank ...]`."""
+        hidden = torch.cat([self._hidden(part) for part in z.split(TASKS_AT_ONCE)])
+        for group, units in zip(self.groups, hidden.split(self.counts, dim=1), strict=True):
+            head = self.heads[self._head_key(group)].expand(z.shape[0], -1, -1)
+            shared = self.shared[_key(group)].reshape(1, units.shape[1], -1)
+            made = torch.baddbmm(shared, units, head, alpha=1 / self.d_hidden)
+            yield made.reshape(z.shape[0], -1, *group[1])
 
-    def _mixed(self, numbers: Tensor, group: TensorGroup) -> Tensor:
-        """The sum of the components: `[target task rank ...]` from `[task component]`."""
-        return einsum(numbers, self.components[_key(group)], "task k, target k ... -> target task ...")
+    def _hidden(self, z: Tensor) -> Tensor:
+        """`[task unit d_hidden]`, what the output matrices take."""
+        of_unit = self.of_target(self.units[:, 0]) + self.of_tensor(self.units[:, 1]) + self.of_rank(self.units[:, 2])
+        entered = rearrange(self.enter(z), "task h -> task 1 h") + of_unit
+        hidden: Tensor = self.leave(entered + self.trunk(entered))
+        return hidden
+
+    def _mixed(self, z: Tensor) -> Iterator[Tensor]:
+        """Shared part and sum of the components of each group's tensors, `[task target rank ...]`."""
+        numbers = self.mixture(z)
+        for group, members in self.groups.items():
+            shared = self.shared[_key(group)].reshape(len(members), 1, -1)
+            components = self.components[_key(group)].flatten(2)
+            made = torch.baddbmm(shared, numbers.expand(len(members), -1, -1), components)
+            yield rearrange(made, "target task size -> task target size").unflatten(2, group[1])
 
     def mixture(self, z: Tensor) -> Tensor:
         """How much of each component goes into each task's weights, `[task component]`; zero before training."""
