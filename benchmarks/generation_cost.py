@@ -71,8 +71,12 @@ def single(generator: Generator, episode: Episode, numbers: Iterator[int]) -> di
 
 
 def many(generator: Generator, episode: Episode, options: Namespace, numbers: Iterator[int]) -> dict[str, Work]:
-    """Of the hypernetwork alone all at once and `alone` one by one; from new descriptions `alone` of them both ways."""
+    """Of the hypernetwork alone all at once and `alone` one by one; from new descriptions `alone` of them both ways.
+
+    `copy`: reading as many numbers as all the adapters have and writing them into new memory, the floor in bytes.
+    """
     z = torch.randn(options.many, generator.encoder.d_task)
+    numbers_made = torch.randn(options.many, generator.hypernetwork.shared_weights(1).count)
 
     def new(count: int) -> list[Episode]:
         return [described(episode, next(numbers)) for _ in range(count)]
@@ -87,6 +91,7 @@ def many(generator: Generator, episode: Episode, options: Namespace, numbers: It
         "one by one": lambda: [generator.generate([one]) for one in new(options.alone)],
         "hypernetwork alone, at once": torch.no_grad()(lambda: generator.hypernetwork(z)),
         "hypernetwork alone, one by one": alone,
+        "copy": numbers_made.clone,
     }
 
 
@@ -132,6 +137,8 @@ def measured(generator: Generator, options: Namespace) -> list[tuple[Target, flo
         ),
     }
     show("many adapters", ("work", "one by one / at once, an adapter"), list(speed_up.items()))
+    floor = spread(bulk["hypernetwork alone, at once"], bulk["copy"])
+    show("floor in bytes", ("work", "ratio to a copy"), [(f"{options.many} adapters, hypernetwork alone", floor)])
 
     tasks = sorted({max(1, options.many // 4), max(1, options.many // 2), options.many})
     memory = peaks(generator, generator.encoder.d_task, tasks)

@@ -41,20 +41,20 @@ class LabelReader(nn.Module):
 
     def forward(self, episodes: Sequence[Episode]) -> dict[str, Tensor]:
         """`label_vector` `[task label d_text]` and `label_gain` `[task label]`, zero beyond a task's labels."""
-        vectors, gains = zip(*(self._read(episode) for episode in episodes), strict=True)
+        device, counts = self.gates.weight.device, [len(episode.labels) for episode in episodes]
+        told = [notes(episode.descriptions, episode.labels) for episode in episodes]
+        said = self.text_encoder.means([texts for task in told for texts in task]).to(device).split(counts)
+        labels = self.text_encoder([label for episode in episodes for label in episode.labels]).to(device).split(counts)
+        vectors, gains = zip(*map(self._read, labels, said), strict=True)
         return {
             LABEL_VECTOR: pad_sequence(vectors, batch_first=True),
             LABEL_GAIN: pad_sequence(gains, batch_first=True),
         }
 
-    def _read(self, episode: Episode) -> tuple[Tensor, Tensor]:
-        """`[label d_text]` and `[label]` of one task."""
-        device = self.gates.weight.device
-        labels = self.text_encoder(episode.labels).to(device)
-        told = notes(episode.descriptions, episode.labels)
-        if not any(told):
-            return torch.zeros_like(labels), labels.new_zeros(len(labels))
-        said = torch.stack([self.text_encoder(texts).mean(0) for texts in told]).to(device)
+    def _read(self, labels: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+        """`[label d_text]` and `[label]` of one task; where nothing is said, zeros."""
+        if not said.any():
+            return said, said.new_zeros(len(said))
         alike = functional.cosine_similarity(labels, said, dim=-1)
         gate, gain = (PACE * self.gates(torch.stack([alike, _crowding(labels), _crowding(said)], dim=-1))).unbind(-1)
         return rearrange(2 * torch.sigmoid(gate), "label -> label 1") * said, gain

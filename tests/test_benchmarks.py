@@ -8,6 +8,7 @@ import generation_cost
 import growth
 import measure
 import mixed_rows
+import precision
 import pytest
 import step_cost
 import torch
@@ -72,6 +73,11 @@ def test_mixed_rows(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     check(printed, mixed_rows.PREDICTION, mixed_rows.GENERATION)
     assert printed.count("PEFT adapter_names") == 2
+
+
+def test_precision(capsys: pytest.CaptureFixture[str]) -> None:
+    assert precision.main([*SMALL, "--tasks", "2", "--rows", "1"]) in (0, 1)
+    check(capsys.readouterr().out, precision.STEP, precision.LOSS)
 
 
 def test_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,12 +32,8 @@ class Description(TaskEncoder):
         """`[task d_task]`."""
         device = self.missing.device
         described = torch.tensor([[bool(episode.descriptions)] for episode in episodes], device=device)
-        pooled = torch.stack([self._pooled(episode.descriptions) for episode in episodes]).to(device)
+        pooled = self.text_encoder.means([sorted(episode.descriptions) for episode in episodes]).to(device)
         return self.project(torch.where(described, pooled, self.missing))
-
-    def _pooled(self, descriptions: Sequence[str]) -> Tensor:
-        texts = self.text_encoder(sorted(descriptions))
-        return texts.sum(0) / max(1, len(descriptions))
 
     def settings(self) -> dict[str, Any]:
         """What builds an equal encoder."""

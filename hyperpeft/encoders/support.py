@@ -37,7 +37,7 @@ class Support(TaskEncoder):
         """`[task d_task]`."""
         device = self.missing.device
         labelled = torch.tensor([[bool(episode.labels)] for episode in episodes], device=device)
-        labels = torch.stack([self._pooled_labels(episode) for episode in episodes]).to(device)
+        labels = self.text_encoder.means([sorted(episode.labels) for episode in episodes]).to(device)
         return self.pooled(self._pooled_pairs(episodes)) + self.labels(torch.where(labelled, labels, self.no_labels))
 
     def _pooled_pairs(self, episodes: Sequence[Episode]) -> Tensor:
@@ -45,16 +45,13 @@ class Support(TaskEncoder):
         device = self.missing.device
         counts = torch.tensor([len(episode.support) for episode in episodes], device=device)
         pairs = [pair for episode in episodes for pair in sorted((e.input, e.output) for e in episode.support)]
-        inputs = self.text_encoder([text for text, _ in pairs]).to(device)
-        outputs = self.text_encoder([text for _, text in pairs]).to(device)
+        texts = [text for text, _ in pairs] + [text for _, text in pairs]
+        inputs, outputs = self.text_encoder(texts).to(device).tensor_split(2)
         encoded = self.pair(torch.cat([inputs, outputs, inputs * outputs, inputs - outputs], dim=-1))
         task = torch.repeat_interleave(torch.arange(len(episodes), device=device), counts)
         sums = torch.zeros(len(episodes), self.d_task, device=device).index_add(0, task, encoded)
         counts = rearrange(counts, "task -> task 1")
         return torch.where(counts > 0, sums / counts.clamp(min=1), self.missing)
-
-    def _pooled_labels(self, episode: Episode) -> Tensor:
-        return self.text_encoder(sorted(episode.labels)).sum(0) / max(1, len(episode.labels))
 
     def settings(self) -> dict[str, Any]:
         """What builds an equal encoder."""

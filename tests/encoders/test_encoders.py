@@ -143,6 +143,14 @@ def test_an_embedding_is_the_normalised_mean_of_the_hidden_states(folders: dict[
     assert made.shape == (3, encoder.d_text)
 
 
+def test_means_are_those_of_each_group(folders: dict[str, Path]) -> None:
+    encoder = fresh(folders)
+    means = encoder.means([["a", "which colour"], [], ["a"]])
+    torch.testing.assert_close(means[0], encoder(["a", "which colour"]).mean(0))
+    assert torch.equal(means[1], torch.zeros(encoder.d_text))
+    assert torch.equal(means[2], encoder(["a"])[0])
+
+
 def test_no_text_and_the_empty_text_are_legal(folders: dict[str, Path]) -> None:
     encoder = fresh(folders)
     assert encoder([]).shape == (0, encoder.d_text)
