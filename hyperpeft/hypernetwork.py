@@ -15,8 +15,6 @@ from hyperpeft.weights import AdapterWeights
 Head = Literal["large", "shared", "per_rank", "mixture", "none"]
 HEADS = ("large", "shared", "per_rank", "mixture", "none")
 COMPONENT_STD = 0.02
-TASKS_AT_ONCE = 8
-"""So many tasks' hidden states stay in the processor's cache; more at once are slower (docs/performance.md)."""
 TensorGroup = tuple[str, tuple[int, ...]]
 
 
@@ -170,8 +168,7 @@ class Hypernetwork(nn.Module):
 
     def _generated(self, z: Tensor) -> Iterator[Tensor]:
         """Shared and generated part of each group's tensors, `[task target rank ...]`."""
-        hidden = torch.cat([self._hidden(part) for part in z.split(TASKS_AT_ONCE)])
-        for group, units in zip(self.groups, hidden.split(self.counts, dim=1), strict=True):
+        for group, units in zip(self.groups, self._hidden(z).split(self.counts, dim=1), strict=True):
             head = self.heads[self._head_key(group)].expand(z.shape[0], -1, -1)
             shared = self.shared[_key(group)].reshape(1, units.shape[1], -1)
             made = torch.baddbmm(shared, units, head, alpha=1 / self.d_hidden)
