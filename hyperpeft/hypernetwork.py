@@ -168,7 +168,7 @@ class Hypernetwork(nn.Module):
 
     def _generated(self, z: Tensor) -> Iterator[Tensor]:
         """Shared and generated part of each group's tensors, `[task target rank ...]`."""
-        for group, units in zip(self.groups, self._hidden(z).split(self.counts, dim=1), strict=True):
+        for group, units in zip(self.groups, torch.split(self._hidden(z), self.counts, dim=1), strict=True):
             head = self.heads[self._head_key(group)].expand(z.shape[0], -1, -1)
             shared = self.shared[_key(group)].reshape(1, units.shape[1], -1)
             made = torch.baddbmm(shared, units, head, alpha=1 / self.d_hidden)
@@ -188,7 +188,7 @@ class Hypernetwork(nn.Module):
             shared = self.shared[_key(group)].reshape(len(members), 1, -1)
             components = self.components[_key(group)].flatten(2)
             made = torch.baddbmm(shared, numbers.expand(len(members), -1, -1), components)
-            yield rearrange(made, "target task size -> task target size").unflatten(2, group[1])
+            yield rearrange(made, "target task size -> task target size").reshape(z.shape[0], -1, *group[1])
 
     def mixture(self, z: Tensor) -> Tensor:
         """How much of each component goes into each task's weights, `[task component]`; zero before training."""

@@ -43,9 +43,10 @@ class LabelReader(nn.Module):
         """`label_vector` `[task label d_text]` and `label_gain` `[task label]`, zero beyond a task's labels."""
         device, counts = self.gates.weight.device, [len(episode.labels) for episode in episodes]
         told = [notes(episode.descriptions, episode.labels) for episode in episodes]
-        said = self.text_encoder.means([texts for task in told for texts in task]).to(device).split(counts)
-        labels = self.text_encoder([label for episode in episodes for label in episode.labels]).to(device).split(counts)
-        vectors, gains = zip(*map(self._read, labels, said), strict=True)
+        said = self.text_encoder.means([texts for task in told for texts in task]).to(device)
+        labels = self.text_encoder([label for episode in episodes for label in episode.labels]).to(device)
+        read = map(self._read, torch.split(labels, counts), torch.split(said, counts))
+        vectors, gains = zip(*read, strict=True)
         return {
             LABEL_VECTOR: pad_sequence(vectors, batch_first=True),
             LABEL_GAIN: pad_sequence(gains, batch_first=True),

@@ -48,7 +48,7 @@ class TextEncoder:
 
     def means(self, groups: Sequence[Sequence[str]]) -> Tensor:
         """`[group d_text]`, the mean embedding of each group of texts, zeros for a group of none; all in one call."""
-        parts = self([text for group in groups for text in group]).split([len(group) for group in groups])
+        parts = torch.split(self([text for group in groups for text in group]), [len(group) for group in groups])
         return torch.stack([part.sum(0) / max(1, len(part)) for part in parts])
 
     @contextmanager
@@ -75,7 +75,7 @@ class TextEncoder:
             of_length[len(ids or blank)][text] = ids or blank
         made: dict[str, Tensor] = {}
         for rows in of_length.values():
-            parts = torch.tensor([*rows.values()]).split(TEXTS_AT_ONCE)
+            parts = torch.split(torch.tensor([*rows.values()]), TEXTS_AT_ONCE)
             made.update(zip(rows, torch.cat([self._features(part) for part in parts]), strict=True))
         return made
 
