@@ -45,8 +45,8 @@ class LabelReader(nn.Module):
         told = [notes(episode.descriptions, episode.labels) for episode in episodes]
         said = self.text_encoder.means([texts for task in told for texts in task]).to(device)
         labels = self.text_encoder([label for episode in episodes for label in episode.labels]).to(device)
-        read = map(self._read, torch.split(labels, counts), torch.split(said, counts))
-        vectors, gains = zip(*read, strict=True)
+        read = [*map(self._read, torch.split(labels, counts), torch.split(said, counts))]
+        vectors, gains = [vector for vector, _ in read], [gain for _, gain in read]
         return {
             LABEL_VECTOR: pad_sequence(vectors, batch_first=True),
             LABEL_GAIN: pad_sequence(gains, batch_first=True),
