@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sqlite3
-from collections import ChainMap, defaultdict
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,17 +15,13 @@ from torch import Tensor
 from hyperpeft.backbones import MINILM, Encoder
 from hyperpeft.config import ConfigError
 
-TEXTS_AT_ONCE = 16
-LEAST_TOKENS = 8
-"""BLAS multiplies fewer rows with another kernel, whose last bits differ (measured for 3, not for 4)."""
-
 
 class TextEncoder:
     """Sentence embeddings `[text d]` of a frozen encoder model in fp32, unit length.
 
-    Not an nn.Module: nothing of it is trained or checkpointed. Texts are computed together only with texts of exactly
-    their length, so that an embedding does not depend on its company, and kept in an SQLite file under `cache`
-    (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none.
+    Not an nn.Module: nothing of it is trained or checkpointed. Each text is computed by itself, so that its
+    embedding does not depend on its company, and kept in an SQLite file
+    under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none.
     """
 
     def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None):
@@ -43,7 +39,7 @@ class TextEncoder:
         if self._keeps:
             self._load(unknown)
         else:
-            found = ChainMap(self._embed(unknown), self._known)
+            found = ChainMap({text: self._embed(text) for text in unknown}, self._known)
         return torch.stack([found[text] for text in texts]) if texts else torch.zeros(0, self.d_text)
 
     def means(self, groups: Sequence[Sequence[str]]) -> Tensor:
@@ -62,27 +58,14 @@ class TextEncoder:
 
     def _load(self, texts: Sequence[str]) -> None:
         self._known.update(self._store.read(texts))
-        made = self._embed([text for text in texts if text not in self._known])
+        made = {text: self._embed(text) for text in texts if text not in self._known}
         self._known.update(made)
         self._store.write(made)
 
     @torch.no_grad()
-    def _embed(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """Without padding; see the class."""
-        blank = [self.encoder.tokenizer.pad_token_id or 0]
-        of_length: dict[int, dict[str, list[int]]] = defaultdict(dict)
-        for text, ids in zip(texts, self.encoder.tokens(texts), strict=True):
-            of_length[len(ids or blank)][text] = ids or blank
-        made: dict[str, Tensor] = {}
-        for rows in of_length.values():
-            parts = torch.split(torch.tensor([*rows.values()]), TEXTS_AT_ONCE)
-            made.update(zip(rows, torch.cat([self._features(part) for part in parts]), strict=True))
-        return made
-
-    def _features(self, ids: Tensor) -> Tensor:
-        """`[row d_text]` of texts of one length; few and short ones are computed several times, see LEAST_TOKENS."""
-        rows = ids.repeat(-(-LEAST_TOKENS // ids.numel()), 1)
-        return self.encoder.features(rows, torch.ones_like(rows))[: len(ids)]
+    def _embed(self, text: str) -> Tensor:
+        ids = torch.tensor([self.encoder.tokens([text])[0] or [self.encoder.tokenizer.pad_token_id or 0]])
+        return self.encoder.features(ids, torch.ones_like(ids))[0]
 
 
 class _Store:
