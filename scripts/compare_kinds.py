@@ -17,7 +17,8 @@ from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
 from hyperpeft.config import load_config
 from hyperpeft.generator import Generator
 from hyperpeft.report import score_tables
-from hyperpeft.run import Run, RunConfig
+from hyperpeft.run import Run
+from hyperpeft.run_config import RunConfig
 
 
 @dataclass
