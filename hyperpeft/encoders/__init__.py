@@ -6,6 +6,7 @@ from types import MappingProxyType
 from hyperpeft.encoders.base import TaskEncoder
 from hyperpeft.encoders.description import Description
 from hyperpeft.encoders.joint import Joint
+from hyperpeft.encoders.reading import Reading
 from hyperpeft.encoders.support import Support
 from hyperpeft.encoders.text import TextEncoder
 
@@ -17,7 +18,7 @@ def joint(text_encoder: TextEncoder, d_task: int = 256, dropout: float = 0.0) ->
 
 
 ENCODERS: Mapping[str, Callable[..., TaskEncoder]] = MappingProxyType(
-    {"description": Description, "support": Support, "joint": joint}
+    {"description": Description, "reading": Reading, "support": Support, "joint": joint}
 )
 
-__all__ = ["ENCODERS", "Description", "Joint", "Support", "TaskEncoder", "TextEncoder", "joint"]
+__all__ = ["ENCODERS", "Description", "Joint", "Reading", "Support", "TaskEncoder", "TextEncoder", "joint"]

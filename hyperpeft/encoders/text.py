@@ -17,11 +17,12 @@ from hyperpeft.config import ConfigError
 
 
 class TextEncoder:
-    """Sentence embeddings `[text d]` of a frozen encoder model in fp32, unit length.
+    """Sentence embeddings `[text d]` of a frozen encoder model in fp32, unit length; its token states too.
 
     Not an nn.Module: nothing of it is trained or checkpointed. Each text is computed by itself, so that its
     embedding does not depend on its company, and kept in an SQLite file
-    under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none.
+    under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none. Token states are kept in
+    memory alone.
     """
 
     def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None):
@@ -29,6 +30,7 @@ class TextEncoder:
         self.encoder = Encoder(model, max_tokens=max_tokens, dtype="float32")
         self.d_text: int = self.encoder.model.config.hidden_size
         self._known: dict[str, Tensor] = {}
+        self._states: dict[str, Tensor] = {}
         self._store = _Store(_cache_file(self.encoder.identity, max_tokens, cache))
         self._keeps = True
 
@@ -47,6 +49,14 @@ class TextEncoder:
         parts = torch.split(self([text for group in groups for text in group]), [len(group) for group in groups])
         return torch.stack([part.sum(0) / max(1, len(part)) for part in parts])
 
+    def states(self, texts: Sequence[str]) -> list[Tensor]:
+        """The last hidden states of each text's tokens, `[token d_text]` in fp32 on the CPU."""
+        found = self._states if self._keeps else dict(self._states)
+        for text in texts:
+            if text not in found:
+                found[text] = self._token_states(text)
+        return [found[text].float() for text in texts]
+
     @contextmanager
     def uncached(self) -> Iterator[None]:
         """Compute texts that are not known yet each time they come, and keep none: to measure what new tasks cost."""
@@ -64,8 +74,19 @@ class TextEncoder:
 
     @torch.no_grad()
     def _embed(self, text: str) -> Tensor:
-        ids = torch.tensor([self.encoder.tokens([text])[0] or [self.encoder.tokenizer.pad_token_id or 0]])
+        ids = self._ids(text)
         return self.encoder.features(ids, torch.ones_like(ids))[0]
+
+    @torch.no_grad()
+    def _token_states(self, text: str) -> Tensor:
+        """In bf16: there are many, and they are read by a LayerNorm."""
+        ids = self._ids(text)
+        hidden: Tensor = self.encoder.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        return hidden[0].bfloat16()
+
+    def _ids(self, text: str) -> Tensor:
+        """`[1 token]`; a single padding token for a text without any."""
+        return torch.tensor([self.encoder.tokens([text])[0] or [self.encoder.tokenizer.pad_token_id or 0]])
 
 
 class _Store:

@@ -94,6 +94,9 @@ def test_the_frozen_text_encoder_is_in_no_state(task_encoder: TaskEncoder, text_
         ("description", color_episode(support=()), False),
         ("description", color_episode(descriptions=("Something else.",)), True),
         ("description", color_episode(descriptions=(*color_episode().descriptions, "Zebras are seen too.")), True),
+        ("reading", color_episode(support=()), False),
+        ("reading", color_episode(descriptions=("Something else.",)), True),
+        ("reading", color_episode(descriptions=(*color_episode().descriptions, "Zebras are seen too.")), True),
         ("support", color_episode(descriptions=()), False),
         ("support", color_episode(labels=("red", "green")), False),
         ("support", color_episode(support=color_episode().support[:3]), True),
@@ -155,6 +158,23 @@ def test_no_text_and_the_empty_text_are_legal(folders: dict[str, Path]) -> None:
     encoder = fresh(folders)
     assert encoder([]).shape == (0, encoder.d_text)
     assert encoder([""]).isfinite().all()
+
+
+def test_token_states_are_the_models_and_kept(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = fresh(folders)
+    ids = torch.tensor(encoder.encoder.tokens(["which colour"]))
+    with torch.no_grad():
+        expected = encoder.encoder.model(input_ids=ids).last_hidden_state[0]
+    short, long, again = encoder.states(["", "which colour", "which colour"])
+    torch.testing.assert_close(long, expected, rtol=1e-2, atol=1e-2)
+    assert torch.equal(long, again)
+    assert short.shape == (1, encoder.d_text)
+    with encoder.uncached():
+        encoder.states(["a new text"])
+    monkeypatch.setattr(encoder.encoder, "model", None)
+    assert torch.equal(encoder.states(["which colour"])[0], long)
+    with pytest.raises(TypeError):
+        encoder.states(["a new text"])
 
 
 def test_the_disk_cache_gives_the_same_bits_without_the_model(
