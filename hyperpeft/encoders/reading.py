@@ -17,9 +17,10 @@ class Reading(TaskEncoder):
     """Learned queries that attend over the tokens of a description; their answers side by side are the embedding.
 
     So steps that a description names one after the other stay apart, which the mean over its tokens blurs. The frozen
-    states of the tokens go through `layers` transformer layers of width `d_query` first. Perceiver: Jaegle et al. 2021,
-    arXiv:2103.03206. The mean over paraphrases is taken last. Learned answers stand for no description. Looks at no
-    example. d_task = queries * d_query.
+    states of the tokens after `depth` layers of the text encoder (half of them, unless told) go through `layers`
+    transformer layers of width `d_query` first. Perceiver: Jaegle et al. 2021, arXiv:2103.03206. The mean over
+    paraphrases is taken last. Learned answers stand for no description. Looks at no example.
+    d_task = queries * d_query.
     """
 
     def __init__(
@@ -27,18 +28,18 @@ class Reading(TaskEncoder):
         text_encoder: TextEncoder,
         queries: int = 4,
         d_query: int = 128,
-        layers: int = 2,
+        layers: int = 1,
         heads: int = 4,
         dropout: float = 0.0,
+        depth: int | None = None,
     ):
         super().__init__()
         self.text_encoder = text_encoder
+        self.depth = text_encoder.layers // 2 if depth is None else depth
         self.d_task = queries * d_query
         self.enter = nn.Sequential(nn.LayerNorm(text_encoder.d_text), nn.Linear(text_encoder.d_text, d_query))
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                d_query, heads, 2 * d_query, dropout, "gelu", batch_first=True, norm_first=True
-            )
+            nn.TransformerEncoderLayer(d_query, heads, 2 * d_query, dropout, "gelu", batch_first=True, norm_first=True)
             for _ in range(layers)
         )
         self.read = nn.LayerNorm(d_query)
@@ -54,6 +55,7 @@ class Reading(TaskEncoder):
             "layers": layers,
             "heads": heads,
             "dropout": dropout,
+            "depth": depth,
         }
 
     def forward(self, episodes: Sequence[Episode]) -> Tensor:
@@ -67,7 +69,7 @@ class Reading(TaskEncoder):
     def _answers(self, texts: Sequence[str]) -> Tensor:
         """`[text query d]`."""
         device = self.missing.device
-        states = [self.enter(state.to(device)) for state in self.text_encoder.states(texts)]
+        states = [self.enter(state.to(device)) for state in self.text_encoder.states(texts, self.depth)]
         read = pad_sequence(states, batch_first=True)
         lengths = torch.tensor([len(state) for state in states], device=device)
         hidden = torch.arange(read.shape[1], device=device) >= rearrange(lengths, "text -> text 1")
@@ -75,7 +77,7 @@ class Reading(TaskEncoder):
             read = layer(read, src_key_padding_mask=hidden)
         read = self.read(read)
         queries = repeat(self.queries, "query d -> text query d", text=len(texts))
-        found = queries + self.attend(queries, read, read, key_padding_mask=hidden, need_weights=False)[0]
+        found = self.attend(queries, read, read, key_padding_mask=hidden, need_weights=False)[0]
         return found + self.answer(found)
 
     def settings(self) -> dict[str, Any]:

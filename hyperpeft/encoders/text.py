@@ -29,8 +29,9 @@ class TextEncoder:
         self.model = model
         self.encoder = Encoder(model, max_tokens=max_tokens, dtype="float32")
         self.d_text: int = self.encoder.model.config.hidden_size
+        self.layers: int = self.encoder.model.config.num_hidden_layers
         self._known: dict[str, Tensor] = {}
-        self._states: dict[str, Tensor] = {}
+        self._states: dict[tuple[int, str], Tensor] = {}
         self._store = _Store(_cache_file(self.encoder.identity, max_tokens, cache))
         self._keeps = True
 
@@ -49,13 +50,18 @@ class TextEncoder:
         parts = torch.split(self([text for group in groups for text in group]), [len(group) for group in groups])
         return torch.stack([part.sum(0) / max(1, len(part)) for part in parts])
 
-    def states(self, texts: Sequence[str]) -> list[Tensor]:
-        """The last hidden states of each text's tokens, `[token d_text]` in fp32 on the CPU."""
+    def states(self, texts: Sequence[str], depth: int) -> list[Tensor]:
+        """The states of each text's tokens after so many of the model's layers, `[token d_text]` fp32 on the CPU.
+
+        Raises ConfigError where the model has fewer layers.
+        """
+        if not 0 <= depth <= self.layers:
+            raise ConfigError(f"the text encoder {self.model!r} has {self.layers} layers: there is no depth {depth}.")
         found = self._states if self._keeps else dict(self._states)
         for text in texts:
-            if text not in found:
-                found[text] = self._token_states(text)
-        return [found[text].float() for text in texts]
+            if (depth, text) not in found:
+                found[depth, text] = self._token_states(text, depth)
+        return [found[depth, text].float() for text in texts]
 
     @contextmanager
     def uncached(self) -> Iterator[None]:
@@ -78,11 +84,11 @@ class TextEncoder:
         return self.encoder.features(ids, torch.ones_like(ids))[0]
 
     @torch.no_grad()
-    def _token_states(self, text: str) -> Tensor:
+    def _token_states(self, text: str, depth: int) -> Tensor:
         """In bf16: there are many, and they are read by a LayerNorm."""
         ids = self._ids(text)
-        hidden: Tensor = self.encoder.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        return hidden[0].bfloat16()
+        made = self.encoder.model(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
+        return made.hidden_states[depth][0].bfloat16()
 
     def _ids(self, text: str) -> Tensor:
         """`[1 token]`; a single padding token for a text without any."""

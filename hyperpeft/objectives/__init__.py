@@ -6,11 +6,22 @@ from types import MappingProxyType
 from hyperpeft.objectives.base import Objective
 from hyperpeft.objectives.maml import Maml
 from hyperpeft.objectives.meta_sgd import MetaSgd
+from hyperpeft.objectives.reconstruction import Reconstruction, load_adapters, save_adapters
 from hyperpeft.objectives.reptile import Reptile
 from hyperpeft.objectives.sft import Sft
 
 OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
-    {"sft": Sft, "maml": Maml, "meta_sgd": MetaSgd, "reptile": Reptile}
+    {"sft": Sft, "maml": Maml, "meta_sgd": MetaSgd, "reconstruction": Reconstruction, "reptile": Reptile}
 )
 
-__all__ = ["OBJECTIVES", "Maml", "MetaSgd", "Objective", "Reptile", "Sft"]
+__all__ = [
+    "OBJECTIVES",
+    "Maml",
+    "MetaSgd",
+    "Objective",
+    "Reconstruction",
+    "Reptile",
+    "Sft",
+    "load_adapters",
+    "save_adapters",
+]

@@ -21,6 +21,7 @@ from transformers import LlamaForCausalLM, get_scheduler
 from hyperpeft.config import ConfigError, build
 from hyperpeft.corpora import CORPORA
 from hyperpeft.meta_splits import split_tasks
+from hyperpeft.pretraining.codes import code_prompts, save_code_prompts
 from hyperpeft.pretraining.sequences import IGNORED, Sequences, SequenceSettings, codes_of
 from hyperpeft.pretraining.tiny import character_tokenizer, small_llama
 from hyperpeft.tasks import Task, unique_by_name
@@ -44,6 +45,8 @@ class PretrainOptim:
 @dataclass
 class PretrainConfig:
     """Everything that a pretraining run is made from. The folder `output/name` holds it and, at the end, `backbone`.
+
+    Beside it `codes`: the tokens with which the training tasks were told, as adapters (see `pretraining.codes`).
 
     corpus: only its training tasks are learned from. model: arguments of LlamaConfig, whose vocabulary is the
     tokenizer's. every: steps between checkpoints and looks at the validation tasks.
@@ -85,10 +88,12 @@ def pretrain(config: DictConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml")
     _fit(Pretraining(model, PretrainOptim(**plain["optim"]), plain["steps"]), parts, plain, folder)
+    known = code_prompts(model.get_input_embeddings().weight.detach(), tokenizer.bos_token_id, codes, tasks["train"])
     model.resize_token_embeddings(len(tokenizer))
     model.to(dtype=torch.bfloat16).save_pretrained(finished)
     tokenizer.save_pretrained(finished)
     copymode(finished / "config.json", finished / "model.safetensors")  # transformers makes it its owner's only
+    save_code_prompts(known, tasks["train"], finished, folder / "codes")
     return finished
 
 

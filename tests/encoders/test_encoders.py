@@ -160,21 +160,33 @@ def test_no_text_and_the_empty_text_are_legal(folders: dict[str, Path]) -> None:
     assert encoder([""]).isfinite().all()
 
 
-def test_token_states_are_the_models_and_kept(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("depth", [0, 3])
+def test_token_states_are_those_of_a_layer(folders: dict[str, Path], depth: int) -> None:
     encoder = fresh(folders)
     ids = torch.tensor(encoder.encoder.tokens(["which colour"]))
     with torch.no_grad():
-        expected = encoder.encoder.model(input_ids=ids).last_hidden_state[0]
-    short, long, again = encoder.states(["", "which colour", "which colour"])
+        expected = encoder.encoder.model(input_ids=ids, output_hidden_states=True).hidden_states[depth][0]
+    short, long, again = encoder.states(["", "which colour", "which colour"], depth)
     torch.testing.assert_close(long, expected, rtol=1e-2, atol=1e-2)
     assert torch.equal(long, again)
     assert short.shape == (1, encoder.d_text)
+
+
+def test_token_states_are_kept_unless_told(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = fresh(folders)
+    kept = encoder.states(["which colour"], 2)[0]
     with encoder.uncached():
-        encoder.states(["a new text"])
+        encoder.states(["a new text"], 2)
     monkeypatch.setattr(encoder.encoder, "model", None)
-    assert torch.equal(encoder.states(["which colour"])[0], long)
-    with pytest.raises(TypeError):
-        encoder.states(["a new text"])
+    assert torch.equal(encoder.states(["which colour"], 2)[0], kept)
+    for text, depth in (("a new text", 2), ("which colour", 1)):
+        with pytest.raises(TypeError):
+            encoder.states([text], depth)
+
+
+def test_a_layer_that_is_not_there_is_named(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="has 3 layers: there is no depth 4"):
+        fresh(folders).states(["a"], 4)
 
 
 def test_the_disk_cache_gives_the_same_bits_without_the_model(

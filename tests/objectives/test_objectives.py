@@ -1,6 +1,9 @@
 """Objectives with an inner loop: learn2learn's numbers against closed forms and against the plain inner loop."""
 
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,8 +16,8 @@ from hyperpeft.backbones import Backbone, Scores
 from hyperpeft.config import ConfigError
 from hyperpeft.generator import Generator
 from hyperpeft.hypernetwork import Hypernetwork
-from hyperpeft.objectives import OBJECTIVES, Maml, MetaSgd, Objective, Reptile, Sft
-from hyperpeft.tasks import Episode
+from hyperpeft.objectives import OBJECTIVES, Maml, MetaSgd, Objective, Reconstruction, Reptile, Sft, save_adapters
+from hyperpeft.tasks import Episode, TaskError
 
 pytestmark = pytest.mark.skipif(find_spec("learn2learn") is None, reason="learn2learn is not installed")
 
@@ -35,7 +38,17 @@ def start(request: pytest.FixtureRequest, generator_settings: dict[str, dict[str
 def make(kind: str, generator: Generator) -> Objective:
     if kind == "sft":
         return Sft()
+    if kind == "reconstruction":
+        return reconstruction(generator, steps=0)
     return MetaSgd(generator, lr=LR) if kind == "meta_sgd" else OBJECTIVES[kind](lr=LR)  # type: ignore[call-arg]
+
+
+def reconstruction(generator: Generator, **settings: int) -> Reconstruction:
+    """Towards two adapters of which no number is that of the generator's start."""
+    known = generator.shared(2).map(lambda leaf: leaf + torch.arange(1, 3).reshape(2, *[1] * (leaf.ndim - 1)))
+    with TemporaryDirectory() as folder:
+        save_adapters([episode.task for episode in EPISODES], known, Path(folder))
+        return Reconstruction(generator, folder, **settings)
 
 
 def gradients(objective: Objective, generator: Generator, episodes: list[Episode]) -> dict[str, Tensor]:
@@ -171,7 +184,7 @@ def test_tasks_do_not_mix_and_may_lack_support(start: Generator, kind: str) -> N
 
 @pytest.mark.parametrize("kind", sorted(OBJECTIVES))
 def test_validation_scores_what_is_trained_for(start: Generator, kind: str) -> None:
-    objective, reference = make(kind, start), Plain(0 if kind == "sft" else 3, second_order=False)
+    objective, reference = make(kind, start), Plain(0 if kind in ("sft", "reconstruction") else 3, second_order=False)
     with torch.inference_mode():  # as Lightning validates
         found = objective.validate(start.eval(), EPISODES)
     assert not found.loss.requires_grad
@@ -193,3 +206,34 @@ def test_inner_steps_are_at_least_one(start: Generator, kind: str) -> None:
     given = {"generator": start} if kind == "meta_sgd" else {}
     with pytest.raises(ValueError, match="steps=0"):
         OBJECTIVES[kind](**given, steps=0)
+
+
+def test_reconstruction_is_the_share_of_the_variance_that_is_missed(start: Generator) -> None:
+    scores = reconstruction(start, steps=1)(start, EPISODES)
+    # known are start + 1 and start + 2: variance 1/4 a number, squared distances 1 and 4; the nearest is the first
+    torch.testing.assert_close(scores.loss, torch.tensor([4.0, 16.0]), rtol=1e-4, atol=1e-4)
+    assert scores.accuracy.tolist() == [True, False]
+
+
+def test_after_its_steps_reconstruction_asks_the_query(start: Generator) -> None:
+    objective = reconstruction(start, steps=2)
+    first, second, third = (objective(start, EPISODES) for _ in range(3))
+    torch.testing.assert_close(first.loss, second.loss)
+    assert_scores_close(third, Sft()(start, EPISODES))
+    resumed = reconstruction(start, steps=2)
+    resumed.load_state_dict(objective.state_dict())
+    assert_scores_close(resumed(start, EPISODES), third)
+    assert_scores_close(objective.validate(start, EPISODES), third)
+
+
+def test_reconstruction_says_what_does_not_fit(start: Generator, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="no known adapter for the task"):
+        reconstruction(start)(start, [color_episode(task="unheard_of")])
+    with pytest.raises(ConfigError, match="has no adapters.safetensors and no tasks.json"):
+        Reconstruction(start, str(tmp_path))
+    save_adapters(["a", "b"], start.shared(2), tmp_path)
+    with pytest.raises(ConfigError, match="all the same"):
+        Reconstruction(start, str(tmp_path))
+    save_adapters(["a", "b"], replace(start.shared(2), backbone="other#0123456789"), tmp_path)
+    with pytest.raises(ConfigError, match="for other#0123456789; the generator makes"):
+        Reconstruction(start, str(tmp_path))
