@@ -15,7 +15,7 @@ from hyperpeft.weights import AdapterWeights
 
 EPISODES = [color_episode(), size_episode()]
 GENERATING = [head for head in HEADS if head != "none"]
-EMITTING = [head for head in GENERATING if head != "mixture"]
+EMITTING = [head for head in GENERATING if head not in ("mixture", "linear")]
 D_TASK = 12
 
 

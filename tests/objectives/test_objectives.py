@@ -43,7 +43,7 @@ def make(kind: str, generator: Generator) -> Objective:
     return MetaSgd(generator, lr=LR) if kind == "meta_sgd" else OBJECTIVES[kind](lr=LR)  # type: ignore[call-arg]
 
 
-def reconstruction(generator: Generator, **settings: int) -> Reconstruction:
+def reconstruction(generator: Generator, **settings: Any) -> Reconstruction:
     """Towards two adapters of which no number is that of the generator's start."""
     known = generator.shared(2).map(lambda leaf: leaf + torch.arange(1, 3).reshape(2, *[1] * (leaf.ndim - 1)))
     with TemporaryDirectory() as folder:
@@ -208,10 +208,11 @@ def test_inner_steps_are_at_least_one(start: Generator, kind: str) -> None:
         OBJECTIVES[kind](**given, steps=0)
 
 
-def test_reconstruction_is_the_share_of_the_variance_that_is_missed(start: Generator) -> None:
-    scores = reconstruction(start, steps=1)(start, EPISODES)
-    # known are start + 1 and start + 2: variance 1/4 a number, squared distances 1 and 4; the nearest is the first
-    torch.testing.assert_close(scores.loss, torch.tensor([4.0, 16.0]), rtol=1e-4, atol=1e-4)
+def test_reconstruction_is_the_missed_variance_and_the_contrast(start: Generator) -> None:
+    scores = reconstruction(start, steps=1, sharpness=0.1)(start, EPISODES)
+    # known are start + 1 and start + 2: variance 1/4 a number, squared distances 1 and 4; the first is the nearest
+    contrast = -torch.tensor([-0.4, -1.6]).log_softmax(0)
+    torch.testing.assert_close(scores.loss, torch.tensor([4.0, 16.0]) + contrast, rtol=1e-3, atol=1e-3)
     assert scores.accuracy.tolist() == [True, False]
 
 
@@ -229,7 +230,7 @@ def test_after_its_steps_reconstruction_asks_the_query(start: Generator) -> None
 def test_reconstruction_says_what_does_not_fit(start: Generator, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="no known adapter for the task"):
         reconstruction(start)(start, [color_episode(task="unheard_of")])
-    with pytest.raises(ConfigError, match="has no adapters.safetensors and no tasks.json"):
+    with pytest.raises(ConfigError, match=r"has no adapters\.safetensors and no tasks\.json"):
         Reconstruction(start, str(tmp_path))
     save_adapters(["a", "b"], start.shared(2), tmp_path)
     with pytest.raises(ConfigError, match="all the same"):
