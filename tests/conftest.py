@@ -149,6 +149,8 @@ def wake(hypernetwork: Hypernetwork) -> Hypernetwork:
     with torch.no_grad():
         for head in getattr(hypernetwork, "heads", {}).values():
             head.normal_(generator=random)
+        for gain in getattr(hypernetwork, "gains", {}).values():
+            gain.fill_(0.1)
         for value in hypernetwork.shared.values():
             value.add_(0.1 * torch.randn(value.shape, generator=random))
     return hypernetwork
