@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -76,7 +76,7 @@ class Reading(TaskEncoder):
         for layer in self.layers:
             read = layer(read, src_key_padding_mask=hidden)
         read = self.read(read)
-        queries = repeat(self.queries, "query d -> text query d", text=len(texts))
+        queries = self.queries.repeat(len(texts), 1, 1)  # a copy: torch's module tracker stumbles over views of leaves
         found = self.attend(queries, read, read, key_padding_mask=hidden, need_weights=False)[0]
         return found + self.answer(found)
 

@@ -10,6 +10,7 @@ import torch
 from conftest import color_episode, size_episode
 
 from hyperpeft.config import ConfigError, build
+from hyperpeft.cost import flops
 from hyperpeft.encoders import ENCODERS, TaskEncoder, TextEncoder
 from hyperpeft.tasks import Episode, Example
 
@@ -56,6 +57,11 @@ def test_order_does_not_matter(task_encoder: TaskEncoder, part: str) -> None:
 def test_the_query_is_not_seen(task_encoder: TaskEncoder) -> None:
     for query in ((), (Example("something else", "red"),)):
         assert torch.equal(task_encoder([episode.with_query(query) for episode in FULL]), task_encoder(FULL))
+
+
+@torch.no_grad()
+def test_its_operations_can_be_counted(task_encoder: TaskEncoder) -> None:
+    assert flops(lambda: task_encoder(FULL)) > 0
 
 
 def test_deterministic(task_encoder: TaskEncoder) -> None:
