@@ -63,7 +63,7 @@ class Reading(TaskEncoder):
         texts = [text for episode in episodes for text in sorted(episode.descriptions)]
         counts = [len(episode.descriptions) for episode in episodes]
         answers = self._answers(texts) if texts else self.missing.new_zeros(0, *self.missing.shape)
-        parts = [part.mean(0) if len(part) else self.missing for part in answers.split(counts)]
+        parts = [part.mean(0) if len(part) else self.missing for part in torch.split(answers, counts)]
         return rearrange(torch.stack(parts), "task query d -> task (query d)")
 
     def _answers(self, texts: Sequence[str]) -> Tensor:
