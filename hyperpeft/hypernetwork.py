@@ -12,9 +12,10 @@ from hyperpeft.adapters import AdapterKind, Target
 from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.weights import AdapterWeights
 
-Head = Literal["large", "shared", "per_rank", "mixture", "none"]
-HEADS = ("large", "shared", "per_rank", "mixture", "none")
+Head = Literal["large", "shared", "per_rank", "mixture", "linear", "none"]
+HEADS = ("large", "shared", "per_rank", "mixture", "linear", "none")
 COMPONENT_STD = 0.02
+PACE = 10.0
 TensorGroup = tuple[str, tuple[int, ...]]
 
 
@@ -37,8 +38,9 @@ class Hypernetwork(nn.Module):
     `large`: a tensor of a target, W per tensor name and shape; `shared`: a tensor of a target, W per shape;
     `per_rank`: one rank of a tensor, W per vector size; these follow Text-to-LoRA's L, M, S: Charakorn et al. 2025,
     arXiv:2506.06105. `mixture`: `components` numbers in all, with which learned adapters are summed (the idea of
-    Polytropon's skills: Ponti et al. 2022, arXiv:2202.13914). `none`: nothing is generated, the shared adapter is all
-    (the multi-task baseline).
+    Polytropon's skills: Ponti et al. 2022, arXiv:2202.13914). `linear`: gain W LayerNorm(z) / sqrt(d_task), with W for
+    every tensor and no MLP, for small adapters and task encoders that do the work; W is random and the gain zero at
+    first. `none`: nothing is generated, the shared adapter is all (the multi-task baseline).
     """
 
     units: Tensor
@@ -73,6 +75,8 @@ class Hypernetwork(nn.Module):
         self.readout = nn.ParameterDict({name: nn.Parameter(torch.tensor(value)) for name, value in readout.items()})
         if head == "mixture":
             self._build_mixture(d_task, dropout, components)
+        elif head == "linear":
+            self._build_linear(d_task)
         elif head != "none":
             self._build_generated(d_task, dropout)
 
@@ -124,6 +128,16 @@ class Hypernetwork(nn.Module):
         )
         self.heads = nn.ParameterDict({"mixture": nn.Parameter(torch.zeros(self.d_hidden, components))})
 
+    def _build_linear(self, d_task: int) -> None:
+        self.enter: nn.Module = nn.LayerNorm(d_task, elementwise_affine=False)
+        self.heads = nn.ParameterDict(
+            {
+                _key(group): nn.Parameter(torch.randn(d_task, len(members) * _numel(group[1])))
+                for group, members in self.groups.items()
+            }
+        )
+        self.gains = nn.ParameterDict({_key(group): nn.Parameter(torch.zeros(())) for group in self.groups})
+
     def _build_trunk(self, d_task: int, dropout: float) -> None:
         d_hidden = self.d_hidden
         self.enter = nn.Sequential(nn.LayerNorm(d_task), nn.Linear(d_task, d_hidden))
@@ -151,7 +165,7 @@ class Hypernetwork(nn.Module):
         """Adapter weights of each task from its embedding `[task d_task]`."""
         if self.head == "none":
             return self.shared_weights(z.shape[0])
-        made = self._mixed(z) if self.head == "mixture" else self._generated(z)
+        made = {"mixture": self._mixed, "linear": self._linear}.get(self.head, self._generated)(z)
         tensors: dict[str, dict[str, Tensor]] = {target.path: {} for target in self.targets}
         for (group, members), whole in zip(self.groups.items(), made, strict=True):
             for index, tensor in zip(members, whole.unbind(1), strict=True):
@@ -189,6 +203,13 @@ class Hypernetwork(nn.Module):
             components = self.components[_key(group)].flatten(2)
             made = torch.baddbmm(shared, numbers.expand(len(members), -1, -1), components)
             yield rearrange(made, "target task size -> task target size").reshape(z.shape[0], -1, *group[1])
+
+    def _linear(self, z: Tensor) -> Iterator[Tensor]:
+        """Shared part and linear map of each group's tensors, `[task target rank ...]`."""
+        for group in self.groups:
+            gain = PACE * self.gains[_key(group)]  # Adam moves it by its learning rate, which is small beside its use
+            made = gain * (self.enter(z) @ self.heads[_key(group)]) / z.shape[1] ** 0.5
+            yield self.shared[_key(group)] + made.reshape(z.shape[0], -1, *group[1])
 
     def mixture(self, z: Tensor) -> Tensor:
         """How much of each component goes into each task's weights, `[task component]`; zero before training."""
