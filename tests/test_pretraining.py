@@ -157,9 +157,9 @@ def test_what_the_tasks_were_told_with_is_kept_as_adapters(tmp_path: Path) -> No
     backbone = run(tmp_path, steps=1, every=1)
     names, known = load_adapters(tmp_path / "letters_backbone" / "codes")
     assert known.backbone == backbone.identity
-    assert known.adapter == Prompt(tokens=3, gated=False)
+    assert known.adapter == Prompt(tokens=2, gated=False)  # the begin token and one step
     prompts = dict(known.named())["model:prompt"]
-    assert prompts.shape == (len(names), 3, SIZES["hidden_size"])
+    assert prompts.shape == (len(names), 2, SIZES["hidden_size"])
     begin = backbone.model.get_input_embeddings().weight[backbone.tokenizer.bos_token_id]
     torch.testing.assert_close(prompts[:, 0], begin.expand(len(names), -1), rtol=1e-2, atol=1e-2)
     assert len({tuple(prompt.flatten().tolist()) for prompt in prompts}) == len(names)
