@@ -89,7 +89,9 @@ class Prompt(AdapterKind):
         """The encoder of two, virtual tokens and all: its decoder sees them."""
         text, virtual = _embedded(call.module, arguments, prompt)
         mask = arguments.get("attention_mask")
-        mask = None if mask is None else self._longer(mask, 1)
+        if mask is not None:
+            mask = self._longer(mask, 1)
+            _check_padded_right(mask[:, self.tokens :])
         with _kept_positions(call.module, self.tokens, text.shape[1], kept=self.gated):
             inputs = torch.cat([virtual, text], dim=1)
             return call.own(**{**arguments, "attention_mask": mask, "inputs_embeds": inputs})
@@ -167,6 +169,12 @@ def _embedded(module: Any, arguments: dict[str, Any], prompt: Tensor) -> tuple[T
     ids = arguments.pop("input_ids", None)
     text = module.get_input_embeddings()(ids) if text is None else text
     return text, repeat(prompt.to(text.dtype), "task n d -> (task row) n d", row=len(text) // len(prompt))
+
+
+def _check_padded_right(mask: Tensor) -> None:
+    """Padding between the virtual tokens and a text would change how far they are from it. Rows of padding may be."""
+    if bool((mask.any(1) & (mask[:, 0] == 0)).any()):
+        raise ValueError("kind 'prompt' before an encoder's text needs texts padded on the right.")
 
 
 @contextmanager

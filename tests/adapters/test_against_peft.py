@@ -225,17 +225,21 @@ def test_prompt_of_an_encoder_with_a_decoder(coupled: Backbone[Any]) -> None:
     assert torch.equal(theirs, made)
 
 
+def with_open_gates(gated: AdapterWeights, plain: AdapterWeights) -> AdapterWeights:
+    """The numbers of the plain form, and gates of 1."""
+    tensors = {
+        path: {n: torch.ones_like(t) if n == "gate" else plain.tensors[path][n] for n, t in named.items()}
+        for path, named in gated.tensors.items()
+    }
+    return AdapterWeights(gated.adapter, gated.backbone, tensors, plain.readout)
+
+
 def test_open_gates_of_an_encoder_with_a_decoder_are_the_plain_prompt(coupled: Backbone[Any]) -> None:
     """Where positions are relative: otherwise those of the text differ by design."""
     if coupled.model.config.model_type not in ("t5", "mt5"):
         return
     plain = noise(coupled.start(Prompt(tokens=3, gated=False)), 1)
-    gated = coupled.start(Prompt(tokens=3))
-    tensors = {
-        path: {n: torch.ones_like(t) if n == "gate" else plain.tensors[path][n] for n, t in named.items()}
-        for path, named in gated.tensors.items()
-    }
-    opened = AdapterWeights(gated.adapter, gated.backbone, tensors, plain.readout)
+    opened = with_open_gates(coupled.start(Prompt(tokens=3)), plain)
     with coupled.adapted(plain):
         expected = answered(coupled.model)
     with coupled.adapted(opened):
@@ -266,12 +270,7 @@ def test_prefix(name: str, folders: dict[str, Path]) -> None:
 def test_an_open_gate_is_the_plain_form(kind: Any, name: str, folders: dict[str, Path]) -> None:
     backbone = load(name, folders)
     plain = noise(backbone.start(kind(tokens=3, gated=False)), 1)
-    gated = backbone.start(kind(tokens=3))
-    tensors = {
-        path: {n: torch.ones_like(t) if n == "gate" else plain.tensors[path][n] for n, t in named.items()}
-        for path, named in gated.tensors.items()
-    }
-    opened = AdapterWeights(gated.adapter, gated.backbone, tensors, plain.readout)
+    opened = with_open_gates(backbone.start(kind(tokens=3)), plain)
     after = 3 + torch.arange(7).expand(2, -1)
     before = after - 3 if kind is Prompt else after
     expected = ours(backbone, plain, position_ids=before)

@@ -14,6 +14,18 @@ from hyperpeft.tasks import Episode
 
 EVERY: dict[str, AdapterKind] = {**KINDS, "pfeiffer": Bottleneck(placement="pfeiffer")}
 
+NO_VIRTUAL_TOKENS = ("mpnet", "bloom", "falcon", "vit", "dinov2", "clip", "clip_vision_model")
+MIXTURES = ("mixtral", "qwen3_moe")
+LACKING = {
+    **{model_type: {"prompt", "prefix"} for model_type in NO_VIRTUAL_TOKENS},
+    **{model_type: {"bottleneck", "bias"} for model_type in MIXTURES},
+}
+
+
+def test_what_a_family_carries(family: Backbone[Any]) -> None:
+    """So that no cell of docs/support.md turns into a skipped test unseen."""
+    assert set(KINDS) - set(family.kinds()) == LACKING.get(family.model.config.model_type, set())
+
 
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_kind_works_on_a_family_or_says_what_does(family: Backbone[Any], episodes: list[Episode], name: str) -> None:
