@@ -1,7 +1,7 @@
 """Conditioning on the support's own loss: learned gradient steps that are part of generating an adapter."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hyperpeft.adaptation import FinetuneSettings, support_batches
 from hyperpeft.backbones import Backbone
+from hyperpeft.config import ConfigError
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import READOUT, AdapterWeights
 
@@ -22,14 +23,29 @@ class Refinement(nn.Module):
     number a tensor), so the support decides the direction and meta-training how far to go. trust in (0, 2) is a learned
     function of the support loss. First order: no derivative is taken through g. Tasks without support keep their
     weights; the read-out numbers stay as generated. Never sees the query.
+
+    What is best to step from is not what is best without examples. `offset`: a learned tensor, zero at first, is added
+    before the first step. `skip`: the share of meta-batches that train the weights as they are before it.
     """
 
-    def __init__(self, names: Sequence[str], steps: int = 1, size: float = 3e-3, rows: int = 32):
+    def __init__(
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        steps: int = 1,
+        size: float = 3e-3,
+        rows: int = 32,
+        offset: bool = False,
+        skip: float = 0.0,
+    ):
         super().__init__()
-        self.names = [name for name in names if not name.startswith(f"{READOUT}:")]
+        if not 0 <= skip < 1:
+            raise ConfigError(f"refinement.skip is {skip}: it is a share of meta-batches, 0 or more and less than 1.")
+        self.names = [name for name in shapes if not name.startswith(f"{READOUT}:")]
         self.steps = steps
         self.rows = rows
-        self._settings = {"steps": steps, "size": size, "rows": rows}
+        self.skip = skip
+        self._settings = {"steps": steps, "size": size, "rows": rows, "offset": offset, "skip": skip}
+        self.offset = nn.ParameterList([torch.zeros(tuple(shapes[name])) for name in self.names] if offset else [])
         self.log_size = nn.Parameter(torch.full((steps, len(self.names)), math.log(size) / PACE))
         self.trust = nn.Parameter(torch.zeros(steps, 2))
 
@@ -40,14 +56,19 @@ class Refinement(nn.Module):
     def forward(self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode]) -> AdapterWeights:
         """The refined weights, differentiable in the given ones and in the step sizes."""
         shown = [place for place, episode in enumerate(episodes) if episode.support]
-        if not shown:
+        if not shown or (self.training and float(torch.rand(())) < self.skip):
             return weights
         index = torch.tensor(shown, device=backbone.device)
-        moved = weights.map(lambda leaf: leaf[index])
+        moved = self._off(weights.map(lambda leaf: leaf[index]))
         batches = support_batches(backbone, [episodes[place] for place in shown], FinetuneSettings(rows=self.rows))
         for step in range(self.steps):
             moved = self._step(backbone, moved, next(batches), step)
         return weights.zip(moved, lambda leaf, value: leaf.index_copy(0, index, value))
+
+    def _off(self, weights: AdapterWeights) -> AdapterWeights:
+        offset = dict(zip(self.names, self.offset, strict=True)) if self.offset else {}
+        values = iter([leaf + offset[name] if name in offset else leaf for name, leaf in weights.named()])
+        return weights.map(lambda _: next(values))
 
     def _step(self, backbone: Backbone[Any], weights: AdapterWeights, batch: Any, step: int) -> AdapterWeights:
         leaves = weights.map(lambda leaf: leaf.detach().requires_grad_(True))

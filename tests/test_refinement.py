@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import awake, color_episode, size_episode
 
+from hyperpeft.config import ConfigError
 from hyperpeft.generator import Generator
 from hyperpeft.refinement import PACE, Refinement
 from hyperpeft.tasks import Episode
@@ -20,8 +21,8 @@ def plain(generator: Generator) -> Generator:
 
 
 def refinement(generator: Generator, **settings: Any) -> Refinement:
-    names = [name for name, _ in generator.hypernetwork.shared_weights(1).named()]
-    return Refinement(names, **settings).eval()
+    shapes = {name: leaf.shape[1:] for name, leaf in generator.hypernetwork.shared_weights(1).named()}
+    return Refinement(shapes, **settings).eval()
 
 
 def loss(generator: Generator, weights: Any, episodes: list[Episode]) -> torch.Tensor:
@@ -107,3 +108,42 @@ def test_a_refining_generator_is_saved_and_loaded(generator_settings: dict[str, 
         generator.generate(episodes).named(), loaded.generate(episodes).named(), strict=True
     ):
         assert torch.allclose(one, two, atol=1e-6), name
+
+
+def test_an_offset_moves_only_tasks_with_examples(plain: Generator) -> None:
+    refine = refinement(plain, offset=True)
+    with torch.no_grad():
+        for tensor in refine.offset:
+            tensor.fill_(0.5)
+    refine.log_size.data.fill_(-10.0)  # no steps
+    start = plain.generate([BARE, size_episode()])
+    made = dict(refine(plain.backbone, start, [BARE, size_episode()]).named())
+    for name, before in start.named():
+        own = 0.0 if name.startswith("readout:") else 0.5
+        assert torch.equal(made[name][0], before[0]), name
+        assert torch.allclose(made[name][1], before[1] + own), name
+
+
+def test_an_offset_is_trained_and_saved(generator_settings: dict[str, Any], tmp_path: Any) -> None:
+    generator_settings["refinement"] = {"steps": 1, "offset": True}
+    generator = awake(Generator.build(generator_settings))
+    assert generator.refinement is not None
+    with generator.backbone.adapted(generator([color_episode()])):
+        generator.backbone.loss(generator.backbone.query_batch([color_episode()])).sum().backward()
+    assert any(tensor.grad.abs().sum() > 0 for tensor in generator.refinement.offset)
+    loaded = Generator.from_pretrained(generator.save_pretrained(tmp_path / "g"), generator.backbone)
+    assert loaded.settings() == generator.settings()
+
+
+def test_skipped_refinement_is_a_thing_of_training(plain: Generator) -> None:
+    refine, start = refinement(plain, skip=0.5), plain.generate([size_episode()])
+    torch.manual_seed(0)
+    kept = [refine.train()(plain.backbone, start, [size_episode()]) is start for _ in range(40)]
+    assert 8 < sum(kept) < 32
+    assert all(refine.eval()(plain.backbone, start, [size_episode()]) is not start for _ in range(8))
+
+
+@pytest.mark.parametrize("skip", [-0.1, 1.0])
+def test_a_share_to_skip_is_checked(plain: Generator, skip: float) -> None:
+    with pytest.raises(ConfigError, match="skip"):
+        refinement(plain, skip=skip)
