@@ -19,6 +19,9 @@ PACE = 10.0
 class Refinement(nn.Module):
     """weights - size * trust(loss) * g / rms(g), a few times: g is the gradient of each task's support loss.
 
+    `normalised=False` leaves out rms(g), as MAML does (Finn et al. 2017, arXiv:1703.03400): tasks that the weights fit
+    already move little.
+
     Every tensor of every target has a learned step size for each step (Meta-SGD: Li et al. 2017, arXiv:1707.09835, one
     number a tensor), so the support decides the direction and meta-training how far to go. trust in (0, 2) is a learned
     function of the support loss. First order: no derivative is taken through g. Tasks without support keep their
@@ -36,6 +39,7 @@ class Refinement(nn.Module):
         rows: int = 32,
         offset: bool = False,
         skip: float = 0.0,
+        normalised: bool = True,
     ):
         super().__init__()
         if not 0 <= skip < 1:
@@ -44,7 +48,9 @@ class Refinement(nn.Module):
         self.steps = steps
         self.rows = rows
         self.skip = skip
-        self._settings = {"steps": steps, "size": size, "rows": rows, "offset": offset, "skip": skip}
+        self.normalised = normalised
+        own = {"offset": offset, "skip": skip, "normalised": normalised}
+        self._settings = {"steps": steps, "size": size, "rows": rows, **own}
         self.offset = nn.ParameterList([torch.zeros(tuple(shapes[name])) for name in self.names] if offset else [])
         self.log_size = nn.Parameter(torch.full((steps, len(self.names)), math.log(size) / PACE))
         self.trust = nn.Parameter(torch.zeros(steps, 2))
@@ -79,7 +85,7 @@ class Refinement(nn.Module):
         trust = 2 * torch.sigmoid(self.trust[step, 0] + self.trust[step, 1] * loss.detach())
         sizes = torch.exp(PACE * self.log_size[step])
         moves = {
-            name: size * _per_task(trust, gradient) * _unit(gradient)
+            name: size * _per_task(trust, gradient) * (_unit(gradient) if self.normalised else gradient)
             for name, size, gradient in zip(self.names, sizes, gradients, strict=True)
             if gradient is not None
         }

@@ -30,20 +30,23 @@ def loss(generator: Generator, weights: Any, episodes: list[Episode]) -> torch.T
         return generator.backbone.loss(generator.backbone.support_batch(episodes))
 
 
-def test_one_step_is_the_normalised_gradient_times_the_step_size(plain: Generator) -> None:
+@pytest.mark.parametrize("normalised", [True, False])
+def test_one_step_is_the_gradient_times_the_step_size(plain: Generator, normalised: bool) -> None:
     episodes = [color_episode(), size_episode()]
     start = plain.generate(episodes)
     leaves = start.map(lambda leaf: leaf.clone().requires_grad_(True))
     with plain.backbone.adapted(leaves):
         plain.backbone.loss(plain.backbone.support_batch(episodes)).sum().backward()
-    made = dict(refinement(plain, steps=1, size=0.01)(plain.backbone, start, episodes).named())
+    refine = refinement(plain, steps=1, size=0.01, normalised=normalised)
+    made = dict(refine(plain.backbone, start, episodes).named())
     for name, leaf in leaves.named():
         if name.startswith("readout:"):
             assert torch.equal(made[name], leaf.detach())
             continue
         for task in range(2):
             gradient = leaf.grad[task]  # type: ignore[index]
-            expected = leaf[task].detach() - 0.01 * gradient / gradient.square().mean().sqrt()
+            scale = gradient.square().mean().sqrt() if normalised else 1.0
+            expected = leaf[task].detach() - 0.01 * gradient / scale
             assert torch.allclose(made[name][task], expected, atol=1e-5), name
 
 
