@@ -1,7 +1,8 @@
 """Every adapter kind by one recipe at equal parameters: python scripts/compare_kinds.py --config configs/kinds.yaml
 
-Meta-trains a generator and a shared adapter of each kind, measures both and a fresh adapter on held-out tasks, and
-prints one table. A second call of the same configuration continues. Overrides: key=value of the configuration.
+Meta-trains a generator and a shared adapter of each kind, measures both and a fresh adapter on held-out tasks, each
+fine-tuned by the step size that was best for it on meta-validation tasks, and prints one table. A second call of the
+same configuration continues. Overrides: key=value of the configuration.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from hyperpeft.generator import Generator
 from hyperpeft.report import score_tables
 from hyperpeft.run import Run
 from hyperpeft.run_config import RunConfig
+from hyperpeft.tuning import TuningSettings, tune
 
 
 @dataclass
@@ -26,6 +28,7 @@ class ComparisonConfig(RunConfig):
     """A run, whose `adapter` each of `kinds` replaces. The run of a kind is in the folder `output/name/kind`."""
 
     kinds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
 
 
 def main() -> None:
@@ -36,12 +39,14 @@ def main() -> None:
     given = parser.parse_args()
     config: Any = load_config(ComparisonConfig, [given.config], given.overrides)
     records: list[Record] = []
-    sizes = Table("kind", "parameters", title="Parameters of one task's adapter")
+    sizes = Table("kind", "parameters", "step sizes", title="One task's adapter")
+    tuning: Any = OmegaConf.to_object(config.tuning)
     for name, adapter in config.kinds.items():
         run = Run(_run_config(config, name, adapter))
         generator, shared = run.train(), run.train("shared")
-        records += _measured(run, generator, shared)
-        sizes.add_row(name, f"{generator.shared(1).count:,}")
+        found, lrs = _measured(run, generator, shared, tuning)
+        records += found
+        sizes.add_row(name, f"{generator.shared(1).count:,}", ", ".join(f"{key} {lr:g}" for key, lr in lrs.items()))
     console = Console()
     console.print(sizes)
     for table in score_tables(records, title="Adapter kinds", reference="no adapter"):
@@ -50,13 +55,15 @@ def main() -> None:
 
 def _run_config(config: Any, name: str, adapter: dict[str, Any]) -> Any:
     """The configuration of one kind's run."""
-    plain = {str(key): value for key, value in config.items() if key not in ("kinds", "adapter")}
+    plain = {str(key): value for key, value in config.items() if key not in ("kinds", "adapter", "tuning")}
     place = {"output": f"{config.output}/{config.name}", "name": name, "adapter": adapter}
     return OmegaConf.merge(OmegaConf.structured(RunConfig(adapter={})), plain, place)
 
 
-def _measured(run: Run, generator: Generator, shared: Generator) -> list[Record]:
-    """Records whose methods are named by the kind; no adapter is one method of all kinds."""
+def _measured(
+    run: Run, generator: Generator, shared: Generator, tuning: TuningSettings
+) -> tuple[list[Record], dict[str, float]]:
+    """Records whose methods are named by the kind (no adapter is one method of all kinds); each method's step size."""
     adapter = generator.hypernetwork.adapter
     methods: list[Method] = [
         ZeroShot(adapter),
@@ -65,10 +72,13 @@ def _measured(run: Run, generator: Generator, shared: Generator) -> list[Record]
         Generated(generator),
         Generated(generator, "wrong-task description"),
     ]
+    backbone, validation = generator.backbone, run.usable("validation", generator)
+    lrs = {key: one.chosen for key, one in tune(methods, validation, backbone, tuning, run.folder / "tuning").items()}
     tasks = run.usable("test", generator)
     settings = EvaluationSettings(**run.plain["evaluation"])
-    found = run_benchmark(methods, tasks, generator.backbone, settings, file=run.folder / "records.jsonl")
-    return [record if record.method == "no adapter" else _named(record, run.folder.name) for record in found]
+    found = run_benchmark(methods, tasks, backbone, settings, file=run.folder / "records.jsonl", lrs=lrs)
+    named = [record if record.method == "no adapter" else _named(record, run.folder.name) for record in found]
+    return named, lrs
 
 
 def _named(record: Record, kind: str) -> Record:

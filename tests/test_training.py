@@ -270,14 +270,16 @@ def test_same_seed_same_weights(run_overrides: list[str]) -> None:
 def test_kinds_are_compared_by_one_recipe(
     run_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "kinds.yaml").write_text("kinds: {lora: {kind: lora, rank: 1}, bias: {kind: bias}}\nsteps: 2\n")
+    kinds = "kinds: {lora: {kind: lora, rank: 1}, bias: {kind: bias}}\n"
+    tuning = "tuning: {tasks: 1, lrs: [1.0e-3], shots: [2], steps: [1]}\n"
+    (tmp_path / "kinds.yaml").write_text(kinds + tuning)
     few = ["steps=2", "validation.every=2", "evaluation.shots=[2]", "name=kinds"]
     overrides = [override for override in run_overrides if not override.startswith("adapter.")]
     monkeypatch.setattr(sys, "argv", ["", "--config", str(tmp_path / "kinds.yaml"), *overrides, *few])
     compare = runpy.run_path(str(ROOT / "scripts/compare_kinds.py"))["main"]
     compare()
     first = capsys.readouterr().out
-    for method in ("no adapter", "lora: generated", "bias: generated", "bias: from scratch", "Parameters"):
+    for method in ("no adapter", "lora: generated", "bias: generated", "bias: from scratch", "step sizes"):
         assert method in first
     records = [json.loads(line) for line in (tmp_path / "out/kinds/bias/records.jsonl").read_text().splitlines()]
     assert {record["method"] for record in records} > {"generated", "shared multi-task adapter"}
