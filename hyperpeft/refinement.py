@@ -28,7 +28,8 @@ class Refinement(nn.Module):
     weights; the read-out numbers stay as generated. Never sees the query.
 
     What is best to step from is not what is best without examples. `offset`: a learned tensor, zero at first, is added
-    before the first step. `skip`: the share of meta-batches that train the weights as they are before it.
+    before the first step. `skip`: the share of meta-batches that train the weights as they are before it. `apart`:
+    meta-batches that are refined train the refinement alone, and the given weights learn from the others.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Refinement(nn.Module):
         offset: bool = False,
         skip: float = 0.0,
         normalised: bool = True,
+        apart: bool = False,
     ):
         super().__init__()
         if not 0 <= skip < 1:
@@ -49,7 +51,8 @@ class Refinement(nn.Module):
         self.rows = rows
         self.skip = skip
         self.normalised = normalised
-        own = {"offset": offset, "skip": skip, "normalised": normalised}
+        self.apart = apart
+        own = {"offset": offset, "skip": skip, "normalised": normalised, "apart": apart}
         self._settings = {"steps": steps, "size": size, "rows": rows, **own}
         self.offset = nn.ParameterList([torch.zeros(tuple(shapes[name])) for name in self.names] if offset else [])
         self.log_size = nn.Parameter(torch.full((steps, len(self.names)), math.log(size) / PACE))
@@ -65,7 +68,7 @@ class Refinement(nn.Module):
         if not shown or (self.training and float(torch.rand(())) < self.skip):
             return weights
         index = torch.tensor(shown, device=backbone.device)
-        moved = self._off(weights.map(lambda leaf: leaf[index]))
+        moved = self._off(weights.map(lambda leaf: (leaf.detach() if self.apart else leaf)[index]))
         batches = support_batches(backbone, [episodes[place] for place in shown], FinetuneSettings(rows=self.rows))
         for step in range(self.steps):
             moved = self._step(backbone, moved, next(batches), step)

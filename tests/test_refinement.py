@@ -150,3 +150,15 @@ def test_skipped_refinement_is_a_thing_of_training(plain: Generator) -> None:
 def test_a_share_to_skip_is_checked(plain: Generator, skip: float) -> None:
     with pytest.raises(ConfigError, match="skip"):
         refinement(plain, skip=skip)
+
+
+def test_refinement_apart_does_not_train_the_start(generator_settings: dict[str, Any]) -> None:
+    generator_settings["refinement"] = {"steps": 1, "apart": True}
+    generator = awake(Generator.build(generator_settings))
+    assert generator.refinement is not None
+    shared = next(iter(generator.hypernetwork.shared.values()))
+    for episodes, learns in (([color_episode()], False), ([BARE], True)):
+        with generator.backbone.adapted(generator(episodes)):
+            generator.backbone.loss(generator.backbone.query_batch([color_episode()])).sum().backward()
+        assert (shared.grad is not None and bool(shared.grad.abs().sum() > 0)) is learns
+    assert generator.refinement.log_size.grad.abs().sum() > 0  # type: ignore[union-attr]
