@@ -28,6 +28,7 @@ from hyperpeft.weights import AdapterWeights, save_tensors
 
 CONFIG, WEIGHTS, CARD, TASKS = "config.yaml", "model.safetensors", "README.md", "meta_train_tasks.safetensors"
 REQUIRED = ("backbone", "adapter", "text_encoder", "encoder", "hypernetwork")
+MOST_NAMES = 300
 SECTIONS = (*REQUIRED, "label_reader", "refinement")
 
 
@@ -235,7 +236,11 @@ def _refinement(settings: Mapping[str, Any], hypernetwork: Hypernetwork) -> Refi
 
 def _card(config: Mapping[str, Any]) -> str:
     """A model card: what this is, what it was trained on and how well it did, from the config's own facts."""
-    about = OmegaConf.to_yaml(OmegaConf.create(config["about"])) or "nothing recorded\n"
+    facts = dict(config["about"])
+    names = facts.get("meta_train_tasks", [])
+    if len(names) > MOST_NAMES:
+        facts["meta_train_tasks"] = [*names[:MOST_NAMES], f"and {len(names) - MOST_NAMES} more, in {CONFIG}"]
+    about = OmegaConf.to_yaml(OmegaConf.create(facts)) or "nothing recorded\n"
     return (
         "---\nlibrary_name: hyperpeft\ntags: [hyperpeft, hypernetwork, peft]\n---\n"
         f"# Adapter generator for `{config['backbone']['model']}`\n\n"

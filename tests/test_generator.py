@@ -207,3 +207,11 @@ def test_a_mistyped_setting_is_named(generator_settings: Settings, section: str,
     generator_settings[section][key] = 4
     with pytest.raises(ConfigError, match=f"{section}.*{message}"):
         Generator.build(generator_settings)
+
+
+def test_a_card_names_the_first_of_many_tasks(generator: Generator, tmp_path: Path) -> None:
+    generator.about = {"meta_train_tasks": [f"task {number}" for number in range(400)]}
+    card = (generator.save_pretrained(tmp_path) / "README.md").read_text(encoding="utf-8")
+    assert "task 299\n" in card
+    assert "task 300" not in card
+    assert "and 100 more, in config.yaml" in card
