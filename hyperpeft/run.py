@@ -27,7 +27,7 @@ from hyperpeft.meta_splits import split_tasks
 from hyperpeft.objectives import OBJECTIVES, Objective
 from hyperpeft.run_config import Section
 from hyperpeft.tasks import Episode, Task, unique_by_name
-from hyperpeft.training import MONITOR, EpisodeData, MetaTraining, trainer_arguments
+from hyperpeft.training import MODES, EpisodeData, MetaTraining, trainer_arguments
 
 log = logging.getLogger(__name__)
 STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sgd", "reptile": "reptile"})
@@ -185,9 +185,8 @@ class Run:
         )
         folder = self.folder / f"{part}-checkpoints"
         best = ModelCheckpoint(
-            folder, "best-{step}", monitor=MONITOR, mode="max", save_on_train_epoch_end=True,
-            auto_insert_metric_name=False,
-        )  # fmt: skip
+            folder, "best-{step}", **self._chosen_by(), save_on_train_epoch_end=True, auto_insert_metric_name=False
+        )
         # apart, as the best one's own `save_last` writes nothing while nothing gets better
         newest = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
         arguments = trainer_arguments(self.plain["trainer"])
@@ -211,13 +210,18 @@ class Run:
 
     def _callbacks(self) -> Sequence[Callback]:
         patience = self.config.validation.patience
-        stop = [EarlyStopping(MONITOR, mode="max", patience=patience)] if patience else []
+        stop = [EarlyStopping(**self._chosen_by(), patience=patience)] if patience else []
         bar = (
             [RichProgressBar(console_kwargs={"stderr": True})]
             if self.plain["trainer"].get("enable_progress_bar", True)
             else []
         )
         return [*bar, LearningRateMonitor("step"), *stop]
+
+    def _chosen_by(self) -> dict[str, Any]:
+        """What says which checkpoint is best, for Lightning's callbacks."""
+        by = self.config.validation.monitor
+        return {"monitor": f"val/{by}", "mode": MODES[by]}
 
     def _loggers(self, part: str) -> list[CSVLogger | TensorBoardLogger]:
         return [CSVLogger(self.folder / "logs", part), TensorBoardLogger(self.folder / "logs", part)]

@@ -3,7 +3,8 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -18,7 +19,7 @@ from hyperpeft.generator import Generator
 from hyperpeft.objectives import Objective
 from hyperpeft.tasks import Episode, Task, TaskError
 
-MONITOR = "val/accuracy"
+MODES = MappingProxyType({"accuracy": "max", "loss": "min"})
 
 
 @dataclass
@@ -33,8 +34,13 @@ class OptimSettings:
 
 @dataclass
 class ValidationSettings:
-    """Which fixed episodes of the meta-validation tasks choose the best checkpoint."""
+    """Which fixed episodes of the meta-validation tasks choose the best checkpoint, and by what.
 
+    `monitor`: the most accurate one, or that of the lowest loss, which tells more where many tasks stand at chance.
+    `patience`: training ends after so many validations without a better one; 0: never.
+    """
+
+    monitor: Literal["accuracy", "loss"] = "accuracy"
     every: int = 100
     shots: list[int] = field(default_factory=lambda: [0, 4])
     queries: int = 24

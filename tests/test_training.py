@@ -267,6 +267,17 @@ def test_same_seed_same_weights(run_overrides: list[str]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("monitor", ["accuracy", "loss"])
+def test_the_best_checkpoint_is_the_best_by_what_is_monitored(run_overrides: list[str], monitor: str) -> None:
+    made = run(run_overrides, f"validation.monitor={monitor}", "validation.every=1")
+    step = made.train().about["best_step"]
+    file = made.folder / "logs/generator/version_0/metrics.csv"
+    rows = [row for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()) if row["val/loss"]]
+    best = (max if monitor == "accuracy" else min)(float(row[f"val/{monitor}"]) for row in rows)
+    assert float(rows[step - 1][f"val/{monitor}"]) == best
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_kinds_are_compared_by_one_recipe(
     run_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
