@@ -55,9 +55,11 @@ def main() -> None:
 
 def _run_config(config: Any, name: str, adapter: dict[str, Any]) -> Any:
     """The configuration of one kind's run."""
-    plain = {str(key): value for key, value in config.items() if key not in ("kinds", "adapter", "tuning")}
-    place = {"output": f"{config.output}/{config.name}", "name": name, "adapter": adapter}
-    return OmegaConf.merge(OmegaConf.structured(RunConfig(adapter={})), plain, place)
+    made: Any = OmegaConf.structured(RunConfig())
+    for key in RunConfig.__dataclass_fields__:
+        made[key] = config[key]  # not merged: a section of another kind has other settings
+    made.output, made.name, made.adapter = f"{config.output}/{config.name}", name, adapter
+    return made
 
 
 def _measured(
