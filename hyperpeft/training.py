@@ -72,7 +72,13 @@ class MetaTraining(lightning.LightningModule):
     def training_step(self, episodes: list[Episode], index: int) -> Tensor:
         """Mean loss over the tasks of a meta-batch."""
         scores = self.objective(self.generator, episodes)
-        return self._logged("train", scores.loss, scores.accuracy, len(episodes))
+        loss = self._logged("train", scores.loss, scores.accuracy, len(episodes))
+        return loss if self.trainer.world_size == 1 else loss + self._nothing()
+
+    def _nothing(self) -> Tensor:
+        """Zero, with a gradient for every parameter: processes wait for those that a batch left unused."""
+        unused = [0.0 * value.sum() for value in self.parameters() if value.requires_grad]
+        return torch.stack(unused).sum()
 
     def validation_step(self, episodes: list[Episode], index: int) -> Tensor:
         """The query loss on fixed episodes of meta-validation tasks."""
