@@ -230,8 +230,8 @@ def _refinement(settings: Mapping[str, Any], hypernetwork: Hypernetwork) -> Refi
     if given is None:
         return None
     section = {"kind": "refinement", **given}
-    shapes = {name: leaf.shape[1:] for name, leaf in hypernetwork.shared_weights(1).named()}
-    return build({"refinement": Refinement}, section, name="refinement", shapes=shapes)  # type: ignore[no-any-return]
+    names = [name for name, _ in hypernetwork.shared_weights(1).named()]
+    return build({"refinement": Refinement}, section, name="refinement", names=names)  # type: ignore[no-any-return]
 
 
 def _card(config: Mapping[str, Any]) -> str:

@@ -39,7 +39,9 @@ def main() -> None:
     given = parser.parse_args()
     config: Any = load_config(ComparisonConfig, [given.config], given.overrides)
     records: list[Record] = []
-    sizes = Table("kind", "parameters", "step sizes", title="One task's adapter")
+    sizes = Table(
+        "kind", "parameters", "step sizes", title="Parameters of one task's adapter, step sizes of its fine-tune"
+    )
     tuning: Any = OmegaConf.to_object(config.tuning)
     for name, adapter in config.kinds.items():
         run = Run(_run_config(config, name, adapter))

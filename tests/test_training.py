@@ -290,12 +290,40 @@ def test_kinds_are_compared_by_one_recipe(
     compare = runpy.run_path(str(ROOT / "scripts/compare_kinds.py"))["main"]
     compare()
     first = capsys.readouterr().out
-    for method in ("no adapter", "lora: generated", "bias: generated", "bias: from scratch", "step sizes"):
+    for method in (
+        "no adapter",
+        "lora: generated",
+        "bias: generated",
+        "bias: from scratch",
+        "Parameters",
+        "step sizes",
+    ):
         assert method in first
     records = [json.loads(line) for line in (tmp_path / "out/kinds/bias/records.jsonl").read_text().splitlines()]
     assert {record["method"] for record in records} > {"generated", "shared multi-task adapter"}
     compare()
     assert capsys.readouterr().out == first
+
+
+def test_a_kind_is_compared_on_the_given_corpus_and_nothing_of_the_default_one() -> None:
+    module = runpy.run_path(str(ROOT / "scripts/compare_kinds.py"))
+    config = load_config(module["ComparisonConfig"], [str(ROOT / "configs/kinds_letters.yaml")], ["corpus.tasks=400"])
+    made = module["_run_config"](config, "ia3", config.kinds["ia3"])
+    assert made.corpus == config.corpus
+    assert "path" not in made.corpus
+    assert (made.name, made.adapter) == ("ia3", {"kind": "ia3"})
+    assert Run(made).parts["train"]
+
+
+def test_what_a_batch_leaves_unused_has_a_gradient_of_zero(generator: Generator) -> None:
+    """DDP waits for every parameter; see test_two_processes_give_the_losses_of_one."""
+    module = MetaTraining(generator.train(), Sft(), OptimSettings(), seed=0, steps=1)
+    nothing = module._nothing()
+    assert float(nothing.detach()) == 0
+    nothing.backward()
+    trained = [value for value in module.parameters() if value.requires_grad]
+    assert trained
+    assert all(value.grad is not None and not value.grad.any() for value in trained)
 
 
 @pytest.mark.slow
