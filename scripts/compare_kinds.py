@@ -37,12 +37,17 @@ def main() -> None:
     parser.add_argument("--config", default="configs/kinds.yaml")
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_args()
-    config: Any = load_config(ComparisonConfig, [given.config], given.overrides)
+    try:
+        config: Any = load_config(ComparisonConfig, [given.config], given.overrides)
+        tuning: Any = OmegaConf.to_object(config.tuning)
+    except ValueError as error:
+        parser.error(str(error))
+    if not config.kinds:
+        parser.error(f"{given.config} names no kinds to compare. Add kinds: {{lora: {{kind: lora}}, ...}}")
     records: list[Record] = []
     sizes = Table(
         "kind", "parameters", "step sizes", title="Parameters of one task's adapter, step sizes of its fine-tune"
     )
-    tuning: Any = OmegaConf.to_object(config.tuning)
     for name, adapter in config.kinds.items():
         run = Run(_run_config(config, name, adapter))
         generator, shared = run.train(), run.train("shared")

@@ -315,6 +315,19 @@ def test_a_kind_is_compared_on_the_given_corpus_and_nothing_of_the_default_one()
     assert Run(made).parts["train"]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("steps=2", "names no kinds"), ("tuning.lrs=[]", "give one or more step sizes"), ("kind=x", "Did you mean")],
+)
+def test_a_comparison_of_nothing_says_so(
+    given: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["", "--config", str(ROOT / "configs/default.yaml"), given])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "scripts/compare_kinds.py"))["main"]()
+    assert message in capsys.readouterr().err
+
+
 def test_what_a_batch_leaves_unused_has_a_gradient_of_zero(generator: Generator) -> None:
     """DDP waits for every parameter; see test_two_processes_give_the_losses_of_one."""
     module = MetaTraining(generator.train(), Sft(), OptimSettings(), seed=0, steps=1)
