@@ -181,7 +181,7 @@ def test_the_same_again_measures_nothing_and_a_new_method_only_itself(home: Path
     assert "counted" in (home / "out/benchmark/report.md").read_text()
 
 
-@pytest.mark.parametrize("change", ["evaluation.seeds=[3]", "tuning.lrs=[1e-2]", "split=validation"])
+@pytest.mark.parametrize("change", ["evaluation.queries=3", "tuning.lrs=[1e-2]", "split=validation"])
 def test_other_settings_in_the_same_folder_are_refused(measured: Path, change: str) -> None:
     with pytest.raises(ValueError, match=f"other settings for .*{change.split('=')[0].split('.')[0]}.*another name"):
         study(measured, "evaluation.seeds=[0,1]", change)
@@ -189,6 +189,24 @@ def test_other_settings_in_the_same_folder_are_refused(measured: Path, change: s
 
 def test_methods_report_and_threads_may_change_in_a_folder(measured: Path) -> None:
     study(measured, "evaluation.seeds=[0,1]", "report.rivals=[from scratch]", "threads=1", "methods=[no adapter]")
+
+
+def test_more_shots_steps_and_seeds_are_added_to_a_folder(home: Path, counted: type[Counted]) -> None:
+    small = study(
+        home, "methods=[counted]", "evaluation.seeds=[0]", "evaluation.shots=[2]", "evaluation.steps=[0]"
+    ).run()
+    asked = counted.asked
+    both = study(home, "methods=[counted]", "evaluation.seeds=[1]", "evaluation.shots=[0,2]", "evaluation.steps=[0,1]")
+    records = both.run()
+    assert records[: len(small)] == small
+    assert counted.asked > asked
+    assert {(r.shots, r.steps, r.seed) for r in records[len(small) :]} == {(0, 0, 1), (2, 0, 1), (2, 1, 1)}
+    assert both.folder.settings()["evaluation"]["seeds"] == [0, 1]
+    study(home, "methods=[no adapter]", "evaluation.seeds=[0]", "evaluation.shots=[2]", "evaluation.steps=[0]").run()
+    report = (home / "out/benchmark/report.md").read_text()
+    assert "2 shots, 0 steps: of 2 seeds fewer for no adapter (1)." in report
+    assert "| counted |" in report
+    assert "0.1: " in report
 
 
 def test_another_generator_under_the_same_path_is_refused(home: Path, measured: Path) -> None:

@@ -86,8 +86,21 @@ def _opening(results: Results, facts: Facts) -> str:
         measured = len(facts.tasks) - len(names)
         which = f" Left out, with too few examples: {', '.join(names)}." if names else ""
         lines.append(f"{shots} shots: {measured} tasks measured, {len(names)} skipped.{which}")
+    lines += _fewer_seeds(results)
     lines += [f"Method left out: {name} ({reason})." for name, reason in facts.left_out.items()]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _fewer_seeds(results: Results) -> list[str]:
+    """Which methods were measured with fewer seeds than others beside them, or with fewer after some steps."""
+    found = []
+    for column in results.columns:
+        seeds = {name: len({r.seed for r in results.cells(name, column)}) for name in results.methods}
+        most = max(seeds.values())
+        few = [f"{name} ({count})" for name, count in seeds.items() if 0 < count < most]
+        if few:
+            found.append(f"{_heading(column)}: of {most} seeds fewer for {', '.join(few)}.")
+    return found
 
 
 def _scores(results: Results, shots: int) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 import yaml
 
 from hyperpeft.benchmark import Record, read_records
-from hyperpeft.config import ConfigError, read_yaml
+from hyperpeft.config import ConfigError
 from hyperpeft.tuning import Tuned
 
 FREE = ("methods", "report", "threads", "output")
+GROWING = ("shots", "steps", "seeds")
 
 
 class StudyFolder:
@@ -21,14 +22,17 @@ class StudyFolder:
     def __init__(self, path: Path):
         self.path = path
         self.records = path / "records.jsonl"
+        self._config = path / "config.yaml"
 
     def check(self, settings: Mapping[str, Any], generator: str) -> None:
-        """Raise ConfigError if it holds measurements of other settings (FREE ones apart) or of another generator."""
-        file = self.path / "config.yaml"
-        if not file.exists():
+        """Raise ConfigError if it holds measurements of other settings or of another generator.
+
+        FREE settings may change, and other shots, steps and seeds (GROWING) are cells beside those that it holds.
+        """
+        if not self._config.exists():
             return
-        before = read_yaml(file)
-        changed = sorted(key for key in settings if key not in FREE and before.get(key) != settings[key])
+        before, now = _lasting(self.settings()), _lasting(settings)
+        changed = sorted(key for key in now if before.get(key) != now[key])
         if (self.path / "generator.txt").read_text(encoding="utf-8") != generator:
             changed.append("generator (its weights have changed)")
         if changed:
@@ -41,7 +45,7 @@ class StudyFolder:
         """Write down what is measured, and a sitting of a new kind (versions, commit, machine)."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "generator.txt").write_text(generator, encoding="utf-8")
-        self._write("config.yaml", dict(settings))
+        self._write("config.yaml", {**settings, "evaluation": self._grown(settings["evaluation"])})
         if sitting not in self.sittings():
             self._write("sittings.yaml", [*self.sittings(), dict(sitting)])
 
@@ -50,14 +54,34 @@ class StudyFolder:
         file = self.path / "sittings.yaml"
         return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
 
+    def settings(self) -> dict[str, Any]:
+        """What was asked for last, with the shots, steps and seeds of all sittings."""
+        return yaml.safe_load(self._config.read_text(encoding="utf-8"))
+
     def write_step_sizes(self, found: Mapping[str, Tuned]) -> None:
-        """The chosen step sizes with the score of each candidate."""
-        self._write("step_sizes.yaml", {name: asdict(tuned) for name, tuned in found.items()})
+        """Add the chosen step sizes, with the score of each candidate, to those of earlier sittings."""
+        self._write("step_sizes.yaml", {**self.step_sizes(), **{name: asdict(tuned) for name, tuned in found.items()}})
+
+    def step_sizes(self) -> dict[str, Any]:
+        """By the method's name."""
+        file = self.path / "step_sizes.yaml"
+        return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def measured(self) -> list[Record]:
         """The records so far."""
         return read_records(self.records) if self.records.exists() else []
 
+    def _grown(self, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+        before = self.settings()["evaluation"] if self._config.exists() else evaluation
+        return {**evaluation, **{name: list(dict.fromkeys([*before[name], *evaluation[name]])) for name in GROWING}}
+
     def _write(self, name: str, values: Any) -> None:
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         (self.path / name).write_text(text, encoding="utf-8")
+
+
+def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that one folder's records share."""
+    kept = {name: value for name, value in settings.items() if name not in FREE}
+    kept["evaluation"] = {name: value for name, value in settings["evaluation"].items() if name not in GROWING}
+    return kept

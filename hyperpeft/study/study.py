@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +37,8 @@ class BenchmarkConfig:
 
     generator: a folder; null: the one inside the package. corpus: the tasks that are measured and tuned on; null: the
     corpus that the generator was meta-trained on. split: `test`, or `validation` while developing. methods: names in
-    METHODS; null: all that can be used. In one folder only methods, report, threads and output may change.
+    METHODS; null: all that can be used. In one folder only methods, report, threads and output may
+    change; shots, steps and seeds of the evaluation may grow or differ: what was measured stays.
     """
 
     name: str = "benchmark"
@@ -82,7 +83,7 @@ class Study:
         tuned = self._tuned(methods)
         lrs = {name: found.chosen for name, found in tuned.items()}
         records = self._measure(methods, lrs)
-        write_report(Results(records), self._facts(tuned), self.settings, self.folder.path)
+        write_report(Results(records), self._facts(), self.settings, self.folder.path)
         return records
 
     def _measure(self, methods: Sequence[Method], lrs: Mapping[str, float]) -> list[Record]:
@@ -249,15 +250,16 @@ class Study:
                     f"are left. Take {shots} out of evaluation.shots, or give a corpus with more examples."
                 )
 
-    def _facts(self, tuned: dict[str, Tuned]) -> Facts:
+    def _facts(self) -> Facts:
+        settings = self.folder.settings()
         return Facts(
             title=f"Benchmark {self.plain['name']}",
-            config=self.plain,
+            config=settings,
             generator=f"{self.plain['generator'] or 'inside the package'}#{self.identity}",
             tasks=[task.name for task in self.tasks],
-            too_few=self.too_few,
+            too_few=too_few(self.tasks, EvaluationSettings(**settings["evaluation"])),
             left_out=self.left_out,
-            step_sizes={name: asdict(found) for name, found in tuned.items()},
+            step_sizes=self.folder.step_sizes(),
             sittings=self.folder.sittings(),
         )
 
