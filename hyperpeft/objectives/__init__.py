@@ -9,9 +9,17 @@ from hyperpeft.objectives.meta_sgd import MetaSgd
 from hyperpeft.objectives.reconstruction import Reconstruction, load_adapters, save_adapters
 from hyperpeft.objectives.reptile import Reptile
 from hyperpeft.objectives.sft import Sft
+from hyperpeft.objectives.through_finetune import ThroughFinetune
 
 OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
-    {"sft": Sft, "maml": Maml, "meta_sgd": MetaSgd, "reconstruction": Reconstruction, "reptile": Reptile}
+    {
+        "sft": Sft,
+        "maml": Maml,
+        "meta_sgd": MetaSgd,
+        "reconstruction": Reconstruction,
+        "reptile": Reptile,
+        "through_finetune": ThroughFinetune,
+    }
 )
 
 __all__ = [
@@ -22,6 +30,7 @@ __all__ = [
     "Reconstruction",
     "Reptile",
     "Sft",
+    "ThroughFinetune",
     "load_adapters",
     "save_adapters",
 ]

@@ -16,7 +16,17 @@ from hyperpeft.backbones import Backbone, Scores
 from hyperpeft.config import ConfigError
 from hyperpeft.generator import Generator
 from hyperpeft.hypernetwork import Hypernetwork
-from hyperpeft.objectives import OBJECTIVES, Maml, MetaSgd, Objective, Reconstruction, Reptile, Sft, save_adapters
+from hyperpeft.objectives import (
+    OBJECTIVES,
+    Maml,
+    MetaSgd,
+    Objective,
+    Reconstruction,
+    Reptile,
+    Sft,
+    ThroughFinetune,
+    save_adapters,
+)
 from hyperpeft.tasks import Episode, TaskError
 
 pytestmark = pytest.mark.skipif(find_spec("learn2learn") is None, reason="learn2learn is not installed")
@@ -84,6 +94,21 @@ def test_maml_is_the_query_loss_after_steps_on_the_support(start: Generator, fir
     one, two = Maml(steps=2, lr=LR, first_order=first_order), Plain(2, second_order=not first_order)
     torch.testing.assert_close(one(start, EPISODES).loss, two(start, EPISODES).loss)
     assert_all_close(gradients(one, start, EPISODES), gradients(two, start, EPISODES))
+
+
+@pytest.mark.parametrize("first_order", [True, False])
+def test_through_finetune_is_the_mean_along_the_way(start: Generator, first_order: bool) -> None:
+    one = ThroughFinetune([0, 1, 3], lr=LR, first_order=first_order)
+    parts = [Plain(steps, second_order=not first_order) for steps in (0, 1, 3)]
+    torch.testing.assert_close(one(start, EPISODES).loss, sum(part(start, EPISODES).loss for part in parts) / 3)
+    each = [gradients(part, start, EPISODES) for part in parts]
+    assert_all_close(gradients(one, start, EPISODES), {name: sum(g[name] for g in each) / 3 for name in each[0]})
+
+
+@pytest.mark.parametrize("after", [[], [3, 0], [-1], [1, 1]])
+def test_through_finetune_goes_forward(after: list[int]) -> None:
+    with pytest.raises(ValueError, match="each larger than the one before"):
+        ThroughFinetune(after)
 
 
 def test_orders_differ_in_the_gradient_alone(start: Generator) -> None:
@@ -170,7 +195,7 @@ def test_without_support_every_objective_is_supervised(start: Generator, kind: s
 
 def assert_scores_close(one: Scores, two: Scores) -> None:
     torch.testing.assert_close(one.loss, two.loss, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(one.accuracy, two.accuracy)
+    torch.testing.assert_close(one.accuracy.float(), two.accuracy.float())
 
 
 @pytest.mark.parametrize("kind", sorted(OBJECTIVES))
@@ -188,7 +213,11 @@ def test_validation_scores_what_is_trained_for(start: Generator, kind: str) -> N
     with torch.inference_mode():  # as Lightning validates
         found = objective.validate(start.eval(), EPISODES)
     assert not found.loss.requires_grad
-    assert_scores_close(found, reference(start, EPISODES))
+    expected = reference(start, EPISODES)
+    if kind == "through_finetune":
+        bare = Sft()(start, EPISODES)
+        expected = Scores((bare.loss + expected.loss) / 2, (bare.accuracy.float() + expected.accuracy.float()) / 2)
+    assert_scores_close(found, expected)
 
 
 @pytest.mark.parametrize("kind", sorted(OBJECTIVES))
