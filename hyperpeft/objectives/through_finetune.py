@@ -13,7 +13,7 @@ from hyperpeft.weights import AdapterWeights
 
 
 class ThroughFinetune(Objective):
-    """Mean of the query losses after each number of gradient steps on the support in `after`, 0 for as generated.
+    """Mean of the query losses after each number of gradient steps on the support in `after`: 0 and 3 if not given.
 
     What is generated shall be good at once and a good start, where MAML (Finn et al. 2017, arXiv:1703.03400) asks for
     the start alone. The idea of a loss at every step: Antoniou et al. 2019, arXiv:1810.09502. The steps are
@@ -21,11 +21,13 @@ class ThroughFinetune(Objective):
     and ImportError where learn2learn is missing.
     """
 
-    def __init__(self, after: Sequence[int] = (0, 3), lr: float = 0.1, first_order: bool = True):
+    def __init__(self, after: list[int] | None = None, lr: float = 0.1, first_order: bool = True):
         super().__init__()
-        self.after = tuple(after)
+        self.after = (0, 3) if after is None else tuple(after)
         if not self.after or self.after[0] < 0 or sorted({*self.after}) != [*self.after]:
-            raise ValueError(f"after={[*self.after]}: numbers of steps, 0 or more, each larger than the one before it.")
+            raise ValueError(
+                f"after is {[*self.after]}: give numbers of steps, 0 or more, each larger than the one before it."
+            )
         self.settings = InnerSettings(max(1, self.after[-1]), lr, first_order)
         self.learner = maml(self.settings)
 

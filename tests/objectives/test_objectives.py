@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hyperpeft.adaptation import inner_loop
 from hyperpeft.backbones import Backbone, Scores
-from hyperpeft.config import ConfigError
+from hyperpeft.config import ConfigError, build
 from hyperpeft.generator import Generator
 from hyperpeft.hypernetwork import Hypernetwork
 from hyperpeft.objectives import (
@@ -103,6 +103,13 @@ def test_through_finetune_is_the_mean_along_the_way(start: Generator, first_orde
     torch.testing.assert_close(one(start, EPISODES).loss, sum(part(start, EPISODES).loss for part in parts) / 3)
     each = [gradients(part, start, EPISODES) for part in parts]
     assert_all_close(gradients(one, start, EPISODES), {name: sum(g[name] for g in each) / 3 for name in each[0]})
+
+
+def test_through_finetune_from_settings() -> None:
+    made = build(OBJECTIVES, {"kind": "through_finetune", "after": [0, 2], "lr": 0.3}, name="objective")
+    assert isinstance(made, ThroughFinetune)
+    assert made.after == (0, 2)
+    assert made.settings.lr == 0.3
 
 
 @pytest.mark.parametrize("after", [[], [3, 0], [-1], [1, 1]])
