@@ -54,6 +54,12 @@ def generate(
     if select == "generated" and not fallback:
         return made
     made_by = generator if isinstance(generator, Generator) else load_generator(generator)
+    with made_by.text_encoder.together():
+        return _chosen(made, made_by, select, finetune_steps, lr)
+
+
+def _chosen(made: Adapter, made_by: Generator, select: Select, finetune_steps: int, lr: float) -> Adapter:
+    """The generated adapter, or the simpler one that `generate` takes in its place."""
     if select == "auto" and len(made.episode.support) >= ENOUGH:
         name, weights = choose(made_by, made.episode, made.weights, FinetuneSettings(steps=finetune_steps, lr=lr))
     elif made.confidence.low:
@@ -76,9 +82,10 @@ def generate_many(
     episodes = [asked_episode(task, f"task {index}", made_by.backbone) for index, task in enumerate(tasks)]
     if not episodes:
         return []
-    weights = made_by.generate(episodes)
     name = "" if isinstance(generator, Generator) else Path(generator).name if generator else "default"
-    adapters = [_adapter(weights[i], episode, made_by, name) for i, episode in enumerate(episodes)]
+    with made_by.text_encoder.together():
+        weights = made_by.generate(episodes)
+        adapters = [_adapter(weights[i], episode, made_by, name) for i, episode in enumerate(episodes)]
     if not finetune_steps:
         return adapters
     tuned = finetune(made_by.backbone, weights, episodes, FinetuneSettings(steps=finetune_steps, lr=lr))

@@ -115,7 +115,8 @@ class TaskStore:
                 device = next(self.generator.hypernetwork.parameters()).device
                 weights = self.generator.hypernetwork(torch.stack(records).to(device)).detach()
             else:
-                weights = self.generator.generate([_as_episode(record) for record in records])
+                with self.generator.text_encoder.together():
+                    weights = self.generator.generate([_as_episode(record) for record in records])
         alone = {name: weights[index].map(Tensor.clone) for index, name in enumerate(names)}
         self._seconds += time.perf_counter() - started
         return alone

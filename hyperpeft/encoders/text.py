@@ -15,6 +15,8 @@ from torch import Tensor
 from hyperpeft.backbones import MINILM, Encoder
 from hyperpeft.config import ConfigError
 
+AT_ONCE = 64
+
 
 class TextEncoder:
     """Sentence embeddings `[text d]` of a frozen encoder model in fp32, unit length; its token states too.
@@ -22,7 +24,7 @@ class TextEncoder:
     Not an nn.Module: nothing of it is trained or checkpointed. Each text is computed by itself, so that its
     embedding does not depend on its company, and kept in an SQLite file
     under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none. Token states are kept in
-    memory alone.
+    memory alone. `together` is faster, for use.
     """
 
     def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None):
@@ -33,16 +35,23 @@ class TextEncoder:
         self._known: dict[str, Tensor] = {}
         self._states: dict[tuple[int, str], Tensor] = {}
         self._store = _Store(_cache_file(self.encoder.identity, max_tokens, cache))
+        self._near: dict[str, Tensor] = {}
+        self._together = False
         self._keeps = True
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """`[text d_text]` on the CPU."""
-        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
         found: Mapping[str, Tensor] = self._known
-        if self._keeps:
-            self._load(unknown)
+        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if self._together:
+            self._known.update(self._store.read(unknown) if self._keeps else {})
+            unknown = [text for text in unknown if text not in self._known]
+            made = self._embed_together([text for text in unknown if text not in self._near])
+            found = ChainMap(made, self._known, self._near)
+            if self._keeps:
+                self._near.update(made)
         else:
-            found = ChainMap({text: self._embed(text) for text in unknown}, self._known)
+            self._load(unknown)
         return torch.stack([found[text] for text in texts]) if texts else torch.zeros(0, self.d_text)
 
     def means(self, groups: Sequence[Sequence[str]]) -> Tensor:
@@ -64,13 +73,17 @@ class TextEncoder:
         return [found[depth, text].float() for text in texts]
 
     @contextmanager
-    def uncached(self) -> Iterator[None]:
-        """Compute texts that are not known yet each time they come, and keep none: to measure what new tasks cost."""
-        self._keeps = False
+    def together(self, *, keep: bool = True) -> Iterator[None]:
+        """Compute texts that are not known yet in batches of like length: about twice as fast, equal to about 1e-6.
+
+        Kept in memory, never on disk; `keep=False` keeps none: to measure what new tasks cost.
+        """
+        before = self._together, self._keeps
+        self._together, self._keeps = True, keep and self._keeps
         try:
             yield
         finally:
-            self._keeps = True
+            self._together, self._keeps = before
 
     def _load(self, texts: Sequence[str]) -> None:
         self._known.update(self._store.read(texts))
@@ -82,6 +95,16 @@ class TextEncoder:
     def _embed(self, text: str) -> Tensor:
         ids = self._ids(text)
         return self.encoder.features(ids, torch.ones_like(ids))[0]
+
+    @torch.no_grad()
+    def _embed_together(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        ordered = sorted(texts, key=lambda text: len(self.encoder.tokens([text])[0]))
+        made: dict[str, Tensor] = {}
+        for first in range(0, len(ordered), AT_ONCE):
+            part = ordered[first : first + AT_ONCE]
+            features = self.encoder.row_features(self.encoder.inputs([part], [[]], len(part)))[0]
+            made.update(zip(part, features.unbind(), strict=True))
+        return made
 
     @torch.no_grad()
     def _token_states(self, text: str, depth: int) -> Tensor:

@@ -90,7 +90,7 @@ class Study:
         """Texts of measured tasks are embedded whenever they come, as for a new task; training tasks are known."""
         text, backbone = self.generator.text_encoder, self.generator.backbone
         text([description for task in self.training_tasks.loaded for description in task.descriptions])
-        with text.uncached():
+        with text.together(keep=False):
             return run_benchmark(methods, self.tasks, backbone, self.evaluation, file=self.folder.records, lrs=lrs)
 
     def tables(self, records: Sequence[Record]) -> list[Table]:

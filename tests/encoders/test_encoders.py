@@ -181,7 +181,7 @@ def test_token_states_are_those_of_a_layer(folders: dict[str, Path], depth: int)
 def test_token_states_are_kept_unless_told(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = fresh(folders)
     kept = encoder.states(["which colour"], 2)[0]
-    with encoder.uncached():
+    with encoder.together(keep=False):
         encoder.states(["a new text"], 2)
     monkeypatch.setattr(encoder.encoder, "model", None)
     assert torch.equal(encoder.states(["which colour"], 2)[0], kept)
@@ -209,6 +209,30 @@ def test_the_disk_cache_gives_the_same_bits_without_the_model(
     assert torch.equal(warm(texts()), cold)
     with pytest.raises(AssertionError, match="computed again"):
         warm(["a new text"])
+
+
+def test_together_is_as_one_by_one_and_kept_in_memory_alone(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = fresh(folders)(texts())
+    encoder = fresh(folders, tmp_path / "cache")
+    with encoder.together(keep=False):
+        torch.testing.assert_close(encoder(texts()), expected, rtol=1e-4, atol=1e-5)
+        with encoder.together():  # inside it nothing is kept either
+            encoder(texts())
+    calls = []
+    features = encoder.encoder.features
+    monkeypatch.setattr(encoder.encoder, "features", lambda *given: calls.append(given) or features(*given))
+    with encoder.together():
+        first = encoder(texts())
+        assert 0 < len(calls) < len(texts())
+        calls.clear()
+        assert torch.equal(encoder(texts()), first)
+    assert not calls
+    assert torch.equal(encoder(texts()), expected)  # by itself again, whatever was computed together
+    assert torch.equal(fresh(folders, tmp_path / "cache")(texts()), expected)
+    with encoder.together():  # what is known is not computed again
+        assert torch.equal(encoder(texts()), expected)
 
 
 def test_another_model_or_length_has_another_cache(folders: dict[str, Path], tmp_path: Path) -> None:
