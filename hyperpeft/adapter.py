@@ -128,7 +128,8 @@ class Adapter:
         untuned = not self.finetune_steps
         seen = bool({*episode.support} & {*self.episode.support}) and not (untuned and self.choice in SIMPLE)
         if seen and untuned and self.choice == "generated" and self.made_by is not None:
-            return choose_schedule(self.backbone, episode, self.made_by.generate, default)
+            with self.made_by.text_encoder.together():
+                return choose_schedule(self.backbone, episode, self.made_by.generate, default)
         return choose_schedule(
             self.backbone, episode, lambda parts: self.weights.repeat(len(parts)), default, seen=seen
         )

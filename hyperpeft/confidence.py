@@ -44,10 +44,12 @@ def assess(generator: Generator, episode: Episode, inputs: Sequence[str] = ()) -
         raise TypeError(f"inputs must be a list of texts, got {inputs!r}. For one text pass [text].")
     asked = episode.with_query([Example(text, "") for text in inputs])
     parts = folds(episode, seed=0, count=min(MOST_PARTS, len(episode.support))) if divisible(episode) else []
-    right = _leave_one_out(generator, parts)
-    agreement = _agreement(generator, [asked] if inputs else parts)
-    calibration = generator.calibration
-    return judged(nearest(generator, episode), calibration.far if calibration else None, right, agreement, episode)
+    with generator.text_encoder.together():
+        right = _leave_one_out(generator, parts)
+        agreement = _agreement(generator, [asked] if inputs else parts)
+        distance = nearest(generator, episode)
+    far = generator.calibration.far if generator.calibration else None
+    return judged(distance, far, right, agreement, episode)
 
 
 def nearest(generator: Generator, episode: Episode) -> float | None:

@@ -119,6 +119,19 @@ def test_finetune_on_other_examples_uses_those(generator: Generator) -> None:
     assert not equal(tuned, adapter.finetune(steps=2))
 
 
+def test_texts_are_embedded_once_for_all_that_is_asked_of_an_adapter(
+    classifier: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = generate("Tell the colour, told anew.", EXAMPLES, generator=classifier)
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(classifier.text_encoder.encoder, "features", fail)
+    assert adapter.confidence.leave_one_out is not None
+    assert adapter.finetune(steps="auto").schedule is not None
+
+
 def test_a_generator_folder_is_loaded_once_and_again_when_it_changes(classifier: Generator, tmp_path: Path) -> None:
     classifier.save_pretrained(tmp_path / "g")
     adapter = generate(DESCRIPTION, EXAMPLES, generator=tmp_path / "g")

@@ -69,7 +69,7 @@ def test_nothing_speaks_against_a_task_that_is_answered_right(
     found = assess(generator, EPISODE)
     assert found == Confidence(found.distance, 1.0, 1.0, False, "nothing speaks against it")
     assert generator.trained_tasks is not None
-    assert found.distance == generator.trained_tasks.distance(WORDINGS, generator.text_encoder)
+    assert found.distance == pytest.approx(generator.trained_tasks.distance(WORDINGS, generator.text_encoder), abs=1e-6)
     for episode in asked:
         assert not {e.input for e in episode.query} & {e.input for e in episode.support}
         assert len(episode.query) + len(episode.support) == len(SUPPORT)
