@@ -11,7 +11,6 @@ import yaml
 from hyperpeft.tasks import Task, TaskError
 
 SPLITS = ("train", "validation", "test")
-UNLICENSED = "unlicensed"
 
 
 def split_tasks(
@@ -22,26 +21,25 @@ def split_tasks(
     `splits`: None (70/15/15 % of families, by a hash of their names); a YAML file or mapping with `task: split` or
     `task: {split, family, licence}` entries, or with `families: {family: split}`; or a folder with `train_tasks.txt`
     and `test_tasks.txt` as in Super-NaturalInstructions (every tenth training task then validates).
-    `licences`: keep only training tasks whose licence (of the split entry, else the task's own) is one of these; the
-    others are in a part of their own, `unlicensed`.
+    `licences`: keep only training tasks whose licence (of the split entry, else the task's own) is one of these.
     Tasks that the splits do not name are left out, as are those marked `excluded`; a family must be named.
     Raises TaskError if a split is unknown or one of train and validation is left empty.
     """
     entries = _entries(splits, tasks)
-    parts: dict[str, list[Task]] = {name: [] for name in (*SPLITS, *([UNLICENSED] if licences else []))}
+    parts: dict[str, list[Task]] = {name: [] for name in SPLITS}
     for task in tasks:
         entry = entries.get(task.name)
         if entry is None or entry["split"] == "excluded":
             continue
-        kept = not licences or entry["split"] != "train" or entry.get("licence", task.licence) in licences
-        parts[entry["split"] if kept else UNLICENSED].append(replace(task, family=entry.get("family") or task.family))
+        if licences and entry["split"] == "train" and entry.get("licence", task.licence) not in licences:
+            continue
+        parts[entry["split"]].append(replace(task, family=entry.get("family") or task.family))
     empty = [name for name in ("train", "validation") if not parts[name]]
     if empty:
-        remain = sum(len(parts[name]) for name in SPLITS)
         rules = f"splits={'null (a hash of families)' if splits is None else 'as given'}, licences={licences}"
         raise TaskError(
-            f"no task is left for {' and '.join(empty)}: of {len(tasks)} tasks read, {remain} remain "
-            f"with {rules}. Check corpus.path, corpus.splits and licences."
+            f"no task is left for {' and '.join(empty)}: of {len(tasks)} tasks read, {sum(map(len, parts.values()))} "
+            f"remain with {rules}. Check corpus.path, corpus.splits and licences."
         )
     return parts
 

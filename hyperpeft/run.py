@@ -23,7 +23,7 @@ from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
 from hyperpeft.episodes import can_choose
 from hyperpeft.generator import SECTIONS, Generator
-from hyperpeft.meta_splits import UNLICENSED, split_tasks
+from hyperpeft.meta_splits import split_tasks
 from hyperpeft.objectives import OBJECTIVES, Objective
 from hyperpeft.run_config import Section
 from hyperpeft.tasks import Episode, Task, unique_by_name
@@ -101,15 +101,6 @@ class Run:
         log.info("train: %d tasks of free text more, as a choice among their outputs", len(chosen))
         return [*usable, *chosen]
 
-    def validation_tasks(self, generator: Generator) -> list[Task]:
-        """Those that choose the checkpoint: of meta-validation, and with `validation.unlicensed` more."""
-        usable = self.usable("validation", generator)
-        if not self.config.validation.unlicensed:
-            return usable
-        if UNLICENSED not in self.parts:
-            raise ConfigError("validation.unlicensed asks for the tasks that `licences` leaves out: licences is null.")
-        return [*usable, *self.usable(UNLICENSED, generator)]
-
     def build_generator(self, *, bare: bool = False, **hypernetwork: Any) -> Generator:
         """A new generator as configured, with changes to the hypernetwork section; `bare`: nothing but that."""
         settings = {name: self.plain[name] for name in SECTIONS}
@@ -186,7 +177,7 @@ class Run:
         module = MetaTraining(generator, objective, config.optim, config.seed, config.steps)
         data = EpisodeData(
             self.training_tasks(generator),
-            self.validation_tasks(generator),
+            self.usable("validation", generator),
             config.episodes,
             config.validation,
             seed=config.seed,

@@ -37,7 +37,6 @@ class ValidationSettings:
     """Which fixed episodes of the meta-validation tasks choose the best checkpoint, and by what.
 
     `monitor`: the most accurate one, or that of the lowest loss, which tells more where many tasks stand at chance.
-    `unlicensed`: they are asked on the training tasks that `licences` leaves out too.
     `patience`: training ends after so many validations without a better one; 0: never.
     """
 
@@ -46,7 +45,6 @@ class ValidationSettings:
     shots: list[int] = field(default_factory=lambda: [0, 4])
     queries: int = 24
     patience: int = 0
-    unlicensed: bool = False
 
 
 class MetaTraining(lightning.LightningModule):

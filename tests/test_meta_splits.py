@@ -90,7 +90,7 @@ def test_licences_keep_training_tasks_only_where_allowed() -> None:
     tasks = [*THREE, text("d", licence="nc"), text("e", licence="nc"), text("v", licence="nc")]
     splits = {**BY_NAME, "d": "train", "e": {"split": "train", "licence": "mit"}, "v": "validation"}
     parts = names(split_tasks(tasks, splits, ["mit"]))
-    assert parts == {"train": ["a", "e"], "validation": ["b", "v"], "test": ["c"], "unlicensed": ["d"]}
+    assert parts == {"train": ["a", "e"], "validation": ["b", "v"], "test": ["c"]}
 
 
 @pytest.mark.parametrize(

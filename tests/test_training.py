@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from hyperpeft.calibration import REGIMES
 from hyperpeft.cli import app
-from hyperpeft.config import ConfigError, load_config
+from hyperpeft.config import load_config
 from hyperpeft.episodes import EpisodeSettings
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Sft
@@ -176,23 +176,6 @@ def test_the_last_checkpoint_is_the_newest_even_where_nothing_gets_better(
     (best,) = (begun.folder / "generator-checkpoints").glob("best-*.ckpt")
     steps = [torch.load(file, weights_only=True)["global_step"] for file in (best, best.with_name("last.ckpt"))]
     assert steps == [2, 6]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_tasks_under_other_licences_may_choose_the_checkpoint(run_overrides: list[str], tmp_path: Path) -> None:
-    tasks = {"colour": "train", "size": "train", "sound": "validation", "speed": "test", "weight": "test"}
-    entries = {name: {"split": split, "licence": "nc" if name == "size" else "mit"} for name, split in tasks.items()}
-    (tmp_path / "splits.yaml").write_text(json.dumps(entries))
-    only = [*run_overrides, "licences=[mit]", "steps=2"]
-    without = run(only, "name=without")
-    generator = without.train()
-    assert generator.about["meta_train_tasks"] == ["colour"]
-    assert [task.name for task in without.validation_tasks(generator)] == ["sound"]
-    both = run(only, "name=both", "validation.unlicensed=true")
-    assert [task.name for task in both.validation_tasks(generator)] == ["sound", "size"]
-    assert both.train().about["meta_train_tasks"] == ["colour"]
-    with pytest.raises(ConfigError, match="licences is null"):
-        run(run_overrides, "name=free", "validation.unlicensed=true").train()
 
 
 class _StopOnNext(lightning.Callback):
