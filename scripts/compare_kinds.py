@@ -85,7 +85,9 @@ def _measured(
     lrs = {key: one.chosen for key, one in tune(methods, validation, backbone, tuning, run.folder / "tuning").items()}
     tasks = run.usable("test", generator)
     settings = EvaluationSettings(**run.plain["evaluation"])
-    found = run_benchmark(methods, tasks, backbone, settings, file=run.folder / "records.jsonl", lrs=lrs)
+    # other candidates may choose other step sizes: their records are others
+    file = run.folder / f"records-{'-'.join(f'{lr:g}' for lr in lrs.values())}.jsonl"
+    found = run_benchmark(methods, tasks, backbone, settings, file=file, lrs=lrs)
     named = [record if record.method == "no adapter" else _named(record, run.folder.name) for record in found]
     return named, lrs
 

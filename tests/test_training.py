@@ -299,10 +299,15 @@ def test_kinds_are_compared_by_one_recipe(
         "step sizes",
     ):
         assert method in first
-    records = [json.loads(line) for line in (tmp_path / "out/kinds/bias/records.jsonl").read_text().splitlines()]
+    (file,) = (tmp_path / "out/kinds/bias").glob("records-*.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines()]
     assert {record["method"] for record in records} > {"generated", "shared multi-task adapter"}
     compare()
     assert capsys.readouterr().out == first
+    (tmp_path / "kinds.yaml").write_text(kinds + tuning.replace("1.0e-3", "1.0"))
+    compare()
+    assert "generated 1," in capsys.readouterr().out
+    assert len([*(tmp_path / "out/kinds/bias").glob("records-*.jsonl")]) == 2
 
 
 def test_a_kind_is_compared_on_the_given_corpus_and_nothing_of_the_default_one() -> None:
