@@ -54,12 +54,6 @@ def generate(
     if select == "generated" and not fallback:
         return made
     made_by = generator if isinstance(generator, Generator) else load_generator(generator)
-    with made_by.text_encoder.together():
-        return _chosen(made, made_by, select, finetune_steps, lr)
-
-
-def _chosen(made: Adapter, made_by: Generator, select: Select, finetune_steps: int, lr: float) -> Adapter:
-    """The generated adapter, or the simpler one that `generate` takes in its place."""
     if select == "auto" and len(made.episode.support) >= ENOUGH:
         name, weights = choose(made_by, made.episode, made.weights, FinetuneSettings(steps=finetune_steps, lr=lr))
     elif made.confidence.low:

@@ -62,7 +62,9 @@ def cross_validated(generator: Generator, episode: Episode, starts: Mapping[str,
     sizes = torch.tensor([len(part.query) for part in parts], dtype=torch.float)
     losses = {}
     for name, start in starts.items():
-        with torch.no_grad(), backbone.adapted(start([part.with_query(()) for part in parts])):
+        with generator.text_encoder.together():
+            weights = start([part.with_query(()) for part in parts])
+        with torch.no_grad(), backbone.adapted(weights):
             loss = backbone.loss(backbone.query_batch(parts)).cpu()
         losses[name] = float((loss * sizes).sum() / sizes.sum())
     return losses

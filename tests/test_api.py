@@ -130,6 +130,7 @@ def test_texts_are_embedded_once_for_all_that_is_asked_of_an_adapter(
     monkeypatch.setattr(classifier.text_encoder.encoder, "features", fail)
     assert adapter.confidence.leave_one_out is not None
     assert adapter.finetune(steps="auto").schedule is not None
+    assert generate("Tell the colour, told anew.", EXAMPLES * 2, generator=classifier, select="auto").choice
 
 
 def test_a_generator_folder_is_loaded_once_and_again_when_it_changes(classifier: Generator, tmp_path: Path) -> None:

@@ -209,11 +209,31 @@ def test_more_shots_steps_and_seeds_are_added_to_a_folder(home: Path, counted: t
     assert "0.1: " in report
 
 
-def test_another_generator_under_the_same_path_is_refused(home: Path, measured: Path) -> None:
+def copied(measured: Path, home: Path) -> Path:
+    """The finished benchmark's folder, as one of the generator in `home`."""
+    folder = home / "out/benchmark"
     shutil.copytree(measured / "out", home / "out")
-    settings = read_yaml(home / "out/benchmark/config.yaml")
+    settings = read_yaml(folder / "config.yaml")
     settings.generator = f"{home}/generator"
-    OmegaConf.save(settings, home / "out/benchmark/config.yaml")
+    OmegaConf.save(settings, folder / "config.yaml")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "step_sizes.yaml", "sittings.yaml"])
+def test_a_damaged_file_of_a_folder_is_named(home: Path, measured: Path, name: str) -> None:
+    (copied(measured, home) / name).write_text("a: [")
+    with pytest.raises(ConfigError, match=f"{name} cannot be read as YAML"):
+        study(home, "evaluation.seeds=[0,1]").run()
+
+
+def test_a_folder_of_something_else_is_refused(home: Path, measured: Path) -> None:
+    (copied(measured, home) / "config.yaml").write_text("other: 1\n")
+    with pytest.raises(ConfigError, match="other settings for"):
+        study(home)
+
+
+def test_another_generator_under_the_same_path_is_refused(home: Path, measured: Path) -> None:
+    copied(measured, home)
     study(home, "evaluation.seeds=[0,1]")
     other = Generator.from_pretrained(home / "generator")
     for parameter in other.hypernetwork.parameters():

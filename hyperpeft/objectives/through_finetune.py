@@ -1,6 +1,7 @@
 """The query loss on the way of a fine-tune: at the generated weights and after steps from there."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -48,7 +49,7 @@ class ThroughFinetune(Objective):
 
     def _path(self, generator: Generator, episodes: Sequence[Episode]) -> list[AdapterWeights]:
         path, weights = [], generator(episodes)
-        for before, count in zip((0, *self.after), self.after, strict=False):
+        for before, count in pairwise((0, *self.after)):
             weights = self._moved(generator, weights, episodes, count - before)
             path.append(weights)
         return path

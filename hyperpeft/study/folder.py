@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from hyperpeft.benchmark import Record, read_records
-from hyperpeft.config import ConfigError
+from hyperpeft.config import ConfigError, read_yaml
 from hyperpeft.tuning import Tuned
 
 FREE = ("methods", "report", "threads", "output")
@@ -51,12 +52,11 @@ class StudyFolder:
 
     def sittings(self) -> list[dict[str, Any]]:
         """The kinds of sittings that measured, in order."""
-        file = self.path / "sittings.yaml"
-        return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
+        return self._read("sittings.yaml") if (self.path / "sittings.yaml").exists() else []
 
     def settings(self) -> dict[str, Any]:
         """What was asked for last, with the shots, steps and seeds of all sittings."""
-        return yaml.safe_load(self._config.read_text(encoding="utf-8"))
+        return self._read("config.yaml")
 
     def write_step_sizes(self, found: Mapping[str, Tuned]) -> None:
         """Add the chosen step sizes, with the score of each candidate, to those of earlier sittings."""
@@ -64,8 +64,7 @@ class StudyFolder:
 
     def step_sizes(self) -> dict[str, Any]:
         """By the method's name."""
-        file = self.path / "step_sizes.yaml"
-        return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return self._read("step_sizes.yaml") if (self.path / "step_sizes.yaml").exists() else {}
 
     def measured(self) -> list[Record]:
         """The records so far."""
@@ -75,13 +74,19 @@ class StudyFolder:
         before = self.settings()["evaluation"] if self._config.exists() else evaluation
         return {**evaluation, **{name: list(dict.fromkeys([*before[name], *evaluation[name]])) for name in GROWING}}
 
+    def _read(self, name: str) -> Any:
+        """Raises ConfigError for a damaged file."""
+        return OmegaConf.to_container(read_yaml(self.path / name))
+
     def _write(self, name: str, values: Any) -> None:
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        (self.path / name).write_text(text, encoding="utf-8")
+        """All of it or nothing: later sittings read it."""
+        partial = self.path / f"{name}.partial"
+        partial.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        partial.replace(self.path / name)
 
 
 def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that one folder's records share."""
     kept = {name: value for name, value in settings.items() if name not in FREE}
-    kept["evaluation"] = {name: value for name, value in settings["evaluation"].items() if name not in GROWING}
+    kept["evaluation"] = {name: value for name, value in settings.get("evaluation", {}).items() if name not in GROWING}
     return kept
