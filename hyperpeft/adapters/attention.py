@@ -1,4 +1,4 @@
-"""More keys and values for a frozen attention module, let in through a gate; no cache, mask or position is touched.
+"""More keys and values for a frozen attention module; no cache or position is touched.
 
 transformers looks the attention function up by a name in the module's config. For the length of one forward the
 module gets a copy of its config with our name in it; everything else in the model keeps the original one.
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -70,62 +71,60 @@ def attend(call: Call, function: Callable[..., Result]) -> Any:
         return call.run()
 
 
-def mixed(
-    plain: Tensor,
-    weight: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    settings: Mapping[str, Any],
-    bias: Tensor | None = None,
+def gated(
+    gate: Tensor, query: Tensor, key: Tensor, value: Tensor, settings: Mapping[str, Any], bias: Tensor | None = None
 ) -> Tensor:
-    """plain + r * (extra - plain), `[row token head d]`: attention to extra keys, mixed into the plain attention.
+    """gate * attention to extra keys alone, `[row token head d]`: what is added to the plain attention.
 
-    r = g E / (T + |g| E) with T and E the sums of exp(score) over the text's and the extra keys: g = 1 is one softmax
-    over both (prefix tuning), g = 0 exactly the plain attention, and its gradient there is not zero.
-    `weight`: g and log T as from `text_weight`, `[row head token]` each, stacked. Keys and values `[row kv n d]`.
-    `bias`: what is added to the scores of the extra keys, `[1 head token n]`.
+    The zero-initialised attention of LLaMA-Adapter (Zhang et al. 2023, arXiv:2303.16199), with one gate a layer:
+    a softmax of its own, so that a gate of 0 leaves the plain attention and has a gradient that does not depend on how
+    long the text is. `gate`: `[task 1 1]`. Keys and values `[row kv n d]`. `bias`: what is added to their scores,
+    `[1 head token n]`.
     """
-    gate, log_text = weight
-    scores = _scores(query, key, settings, bias)
-    extra = torch.einsum("bkgtn,bknd->bkgtd", scores.softmax(-1).to(value.dtype), value)
-    log_ratio = rearrange(scores.logsumexp(-1), "b k g t -> b (k g) t") - log_text
-    # T5 does not scale its scores: a ratio of exp(-89) would be infinite upside down, and its gradient no number
-    share = gate / (torch.exp(-log_ratio.clamp(-40.0, 20.0)) + gate.abs())
-    difference = rearrange(extra, "b k g t d -> b t (k g) d") - plain
-    return plain + rearrange(share, "b h t -> b t h 1").to(plain.dtype) * difference
-
-
-def text_weight(
-    gate: Tensor, module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, **settings: Any
-) -> Tensor:
-    """The gate `[row]` and log of the sum of exp(score) over the frozen keys, `[2 row head token]`.
-
-    Raises ValueError for scores that are changed in a way unknown here (sinks).
-    """
-    if settings.get("s_aux") is not None:
-        raise ValueError(f"the attention of {type(module).__name__} uses 's_aux': prompt and prefix cannot mix in.")
-    scores = rearrange(_scores(query, key, settings, settings.get("position_bias")), "b k g t n -> b (k g) t n")
-    tokens, keys = scores.shape[-2:]
-    causal = settings.get("is_causal")
-    if mask is not None:
-        mask = mask[..., :keys]
-        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask.float()
-    elif tokens > 1 and (module.is_causal if causal is None else causal):
-        future = torch.ones(tokens, keys, dtype=torch.bool, device=query.device).triu(1)
-        scores = scores.masked_fill(future, float("-inf"))
-    log_text = scores.logsumexp(-1)
-    return torch.stack([rearrange(gate.float(), "row -> row 1 1").expand_as(log_text), log_text])
-
-
-def _scores(query: Tensor, key: Tensor, settings: Mapping[str, Any], bias: Tensor | None) -> Tensor:
-    """`[row kv group token n]` in fp32: queries of a group share a head of keys; T5 adds a bias `[1 head token n]`."""
+    let_in = rearrange(gate.to(value.dtype), "task 1 1 -> task 1 1 1").repeat_interleave(len(value) // len(gate), 0)
     grouped = rearrange(query, "b (k g) t d -> b k g t d", k=key.shape[1])
-    scores = torch.einsum("bkgtd,bknd->bkgtn", grouped, key).float() * settings["scaling"]
+    scores = torch.einsum("bkgtd,bknd->bkgtn", grouped, key * settings["scaling"]).float()
     if bias is not None:
         scores = scores + rearrange(bias.float(), "b (k g) t n -> b k g t n", k=key.shape[1])
     cap = settings.get("softcap")
-    return scores if cap is None else cap * torch.tanh(scores / cap)
+    scores = scores if cap is None else cap * torch.tanh(scores / cap)
+    extra = torch.einsum("bkgtn,bknd->bkgtd", scores.softmax(-1).to(value.dtype), value * let_in)
+    return rearrange(extra, "b k g t d -> b t (k g) d")
+
+
+def widened(
+    original: Attention,
+    module: nn.Module,
+    query: Tensor,
+    keys: tuple[Tensor, Tensor],
+    values: tuple[Tensor, Tensor],
+    mask: Tensor | None,
+    **settings: Any,
+) -> Result:
+    """One softmax over extra keys, which all see, and the text's: `keys` and `values` are of both, in this order."""
+    extra = keys[0].shape[2]
+    mask = as_mask(module, mask, query, keys[1], settings)
+    mask = functional.pad(mask, (extra, 0), value=mask.dtype == torch.bool)
+    if settings.get("position_bias") is not None:
+        settings["position_bias"] = functional.pad(settings["position_bias"], (extra, 0))
+    return original(module, query, torch.cat(keys, 2), torch.cat(values, 2), mask, **settings)
+
+
+def as_mask(module: Any, mask: Tensor | None, query: Tensor, key: Tensor, settings: Mapping[str, Any]) -> Tensor:
+    """What each query sees of the keys, `[row 1 token key]` (sizes of 1 broadcast), as the module's attention takes it.
+
+    Where no mask is given this is all of them, or those up to the query's own in a causal module.
+    """
+    if mask is not None:
+        return mask
+    tokens, keys = query.shape[2], key.shape[2]
+    causal = settings.get("is_causal")
+    seen = torch.ones(1, 1, tokens, keys, dtype=torch.bool, device=query.device)
+    if tokens > 1 and (module.is_causal if causal is None else causal):
+        seen = seen.tril()
+    if module.config._attn_implementation != "eager":
+        return seen
+    return torch.zeros_like(seen, dtype=query.dtype).masked_fill(~seen, torch.finfo(query.dtype).min)
 
 
 def heads(x: Tensor, rows: int, d_head: int) -> Tensor:
@@ -133,9 +132,4 @@ def heads(x: Tensor, rows: int, d_head: int) -> Tensor:
     return repeat(x, "task n (k d) -> (task row) k n d", row=rows // len(x), d=d_head)
 
 
-def gates(gate: Tensor, rows: int) -> Tensor:
-    """A gate `[task 1 1]` for each row."""
-    return repeat(gate, "task 1 1 -> (task row)", row=rows // len(gate))
-
-
-__all__ = ["attend", "can_be_replaced", "gates", "heads", "mixed", "replaced", "text_weight"]
+__all__ = ["as_mask", "attend", "can_be_replaced", "gated", "heads", "replaced", "widened"]

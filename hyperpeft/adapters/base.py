@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 Shapes = dict[str, tuple[int, ...]]
+Placed = Mapping[str, Mapping[str, Tensor]]
 Sort = Literal["linear", "attention", "reading", "layer", "model"]
 ALL = "all-linear"
 USUAL = "usual-linear"
@@ -77,7 +78,7 @@ class AdapterKind(ABC):
     """Settings of one kind of adapter. Every tensor of a target is `[width, size]`: rank, virtual tokens, or 1 first.
 
     Kinds are values: two with equal settings are equal. `kind` is the name in the table ADAPTERS. `effect` names the
-    tensors in which the adapter's effect is linear (to first order for `dora`, `prompt` and `prefix`): a factor on
+    tensors in which the adapter's effect is linear (to first order for `dora`): a factor on
     them is a factor on the effect, and zeros leave the backbone unchanged. `product` names those that are multiplied
     with each other. `copy_cost`: about what one more copy of a task's tensors costs, in rows of text computed.
     """
@@ -110,6 +111,13 @@ class AdapterKind(ABC):
     def companions(self, model: Any) -> list[str]:
         """Paths of modules that run through `forward` too, with no tensors of their own: none, for most kinds."""
         return []
+
+    def unfold(self, model: Any, tensors: Placed) -> tuple["AdapterKind", Placed]:
+        """What is computed with, made once of the tensors of each target path, `[task ...]`: they, for most kinds.
+
+        Called before `forward`, whatever the rows that follow, with a bare model.
+        """
+        return self, tensors
 
     @abstractmethod
     def forward(self, call: Call, weights: Mapping[str, Tensor], *, train: bool) -> Any:

@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hyperpeft.adapters.attention import Attention, Result, attend, gates, heads, mixed, text_weight
+from hyperpeft.adapters.attention import Attention, Result, attend, gated, heads, widened
 from hyperpeft.adapters.base import AdapterKind, Call, Choice, Shapes, Target
 
 
 @dataclass(frozen=True)
 class Prefix(AdapterKind):
-    """Attention over [K; keys] and [V; values], the sum over the prefix let in through a gate a layer, zero at first.
+    """More keys K and values V for every attention module, seen by all tokens and no text themselves.
 
-    A gate of 1 is plain prefix tuning; 0 leaves the backbone unchanged (the idea of LLaMA-Adapter's zero-initialised
-    attention, Zhang et al. 2023, arXiv:2303.16199, here inside the one softmax). `gated=False` is plain prefix tuning,
-    PEFT's PREFIX_TUNING but for positions: the text keeps its own here. It does not start unchanged.
+    They are attended to apart and let in through a gate a layer, zero at first, so that the backbone starts unchanged
+    (`attention.gated`). `gated=False` is plain prefix tuning, one softmax over [K; keys]: PEFT's PREFIX_TUNING but for
+    positions (the text keeps its own here). It does not start unchanged.
     2 * tokens * d_kv + 1 parameters a layer. K is used as it is, without rotation or normalisation, as in PEFT.
     """
 
@@ -57,7 +57,7 @@ class Prefix(AdapterKind):
         return {name: shape for name, shape in self.shapes(target).items() if name != "gate"}
 
     def forward(self, call: Call, weights: Mapping[str, Tensor], *, train: bool) -> Any:
-        """The frozen module with the prefix mixed into its attention."""
+        """The frozen module, its attention with the prefix."""
         return attend(call, partial(_attention, weights))
 
 
@@ -71,9 +71,9 @@ def _attention(
     mask: Tensor | None,
     **settings: Any,
 ) -> Result:
-    plain, probabilities = original(module, query, key, value, mask, **settings)
     rows, d_head = query.shape[0], key.shape[-1]
     K, V = (heads(weights[name].to(query.dtype), rows, d_head) for name in ("K", "V"))
-    gate = gates(weights["gate"], rows) if "gate" in weights else query.new_ones(rows)
-    weight = text_weight(gate, module, query, key, mask, **settings)
-    return mixed(plain, weight, query, K, V, settings), probabilities
+    if "gate" not in weights:
+        return widened(original, module, query, (K, key), (V, value), mask, **settings)
+    plain, probabilities = original(module, query, key, value, mask, **settings)
+    return plain + gated(weights["gate"], query, K, V, settings), probabilities

@@ -1,30 +1,34 @@
 """Prompt tuning: virtual tokens before the text. Lester et al. 2021, arXiv:2104.08691."""
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from einops import repeat
+from einops import rearrange, repeat
 from torch import Tensor, nn
+from torch.nn import functional
 
-from hyperpeft.adapters.attention import Attention, Result, attend, gates, mixed, text_weight
-from hyperpeft.adapters.base import AdapterKind, Call, Choice, Shapes, Target
+from hyperpeft.adapters.attention import Attention, Result, as_mask, attend, gated, replaced
+from hyperpeft.adapters.base import AdapterKind, Call, Choice, Placed, Shapes, Target
+from hyperpeft.adapters.prefix import Prefix
 
 
 @dataclass(frozen=True)
 class Prompt(AdapterKind):
-    """Learned vectors before the input embeddings; callers see neither them nor their outputs.
+    """Learned vectors as virtual tokens that the text attends to; callers see neither them nor their outputs.
 
-    The text attends to them through a gate in each attention module, zero at first: the backbone is unchanged then, and
-    at 1 it is one softmax over all (see `attention.mixed`). The text keeps its positions; virtual token j has position
-    j. `gated=False` is plain prompt tuning (PEFT's PROMPT_TUNING): the text's positions come after the virtual
-    tokens' and the backbone is changed from the start.
-    An encoder with a decoder has them in the encoder's text alone, and the decoder attends to them there too (as in
-    Lester et al.), through gates of its own.
+    The frozen backbone reads the virtual tokens alone, once a task, at positions from 0; the text attends to their keys
+    and values apart, through a gate in each attention module, zero at first (`attention.gated`): the backbone starts
+    unchanged, and rows of text are as long as ever. It computes as the `prefix` that `unfold` makes of it.
+    `gated=False` is plain prompt tuning (PEFT's PROMPT_TUNING): virtual tokens before the text, whose positions come
+    after theirs; the backbone is changed from the start.
+    An encoder with a decoder reads them before its text in either form, and the decoder attends to them there too (as
+    in Lester et al.), through gates of its own.
     tokens * d parameters, and one for each gate.
     """
 
@@ -64,6 +68,39 @@ class Prompt(AdapterKind):
         if target.sort != "model":
             return {"gate": torch.zeros(1, 1)}
         return {"prompt": self.std * torch.randn(self.tokens, target.d_in, generator=generator)}
+
+    def unfold(self, model: Any, tensors: Placed) -> tuple[AdapterKind, Placed]:
+        """A gated prompt as the gated prefix that the model makes of it by itself, with a gradient to the prompt."""
+        if not self.gated or model.config.is_encoder_decoder:
+            return self, tensors
+        gates = {path: named["gate"] for path, named in tensors.items() if "gate" in named}
+        ((path, named),) = ((path, named) for path, named in tensors.items() if "prompt" in named)
+        made = self._read(
+            model.get_submodule(path), {path: model.get_submodule(path) for path in gates}, named["prompt"]
+        )
+        return Prefix(self.tokens), {path: {**made[path], "gate": gate} for path, gate in gates.items()}
+
+    def _read(self, module: Any, attending: Mapping[str, Any], prompt: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Keys and values of the virtual tokens alone in each attention module, `[task n (kv d)]`."""
+        made: dict[str, dict[str, Tensor]] = {}
+
+        def noted(path: str, original: Attention, *args: Any, **settings: Any) -> Result:
+            made[path] = {name: rearrange(args[i], "task k n d -> task n (k d)") for name, i in (("K", 2), ("V", 3))}
+            return original(*args, **settings)
+
+        tasks, device = len(prompt), prompt.device
+        positions = _first_position(module) + torch.arange(self.tokens, device=device)
+        with ExitStack() as stack:
+            for path, child in attending.items():
+                make = partial(partial, noted, path)
+                stack.enter_context(replaced(child, inspect.unwrap(type(child).forward), make))
+            module(
+                inputs_embeds=prompt.to(module.get_input_embeddings().weight.dtype),
+                attention_mask=torch.ones(tasks, self.tokens, device=device),
+                position_ids=positions.expand(tasks, -1),
+                **{"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {},
+            )
+        return made
 
     def forward(self, call: Call, weights: Mapping[str, Tensor], *, train: bool) -> Any:
         """The model with virtual tokens, or an attention module with its gate."""
@@ -105,14 +142,15 @@ class Prompt(AdapterKind):
             _check_unpacked(positions)
             arguments["attention_mask"] = torch.ones(rows, self.tokens + length, device=text.device)
         else:
+            if mask.ndim == 2 and self.tokens + length > _window(module):
+                _check_padded_right(mask)
             arguments["attention_mask"] = self._longer(mask, 1) if mask.ndim == 2 else self._longer_blocks(mask)
         if arguments.get("token_type_ids") is not None:
             arguments["token_type_ids"] = self._longer(arguments["token_type_ids"], 0)
         if positions is None:
             positions = _first_position(module) + _counted(module, mask, rows, length, text.device)
         own = _first_position(module) + torch.arange(self.tokens, device=text.device).expand(rows, -1)
-        later = positions if self.gated else positions + self.tokens
-        arguments["position_ids"] = torch.cat([own, later.expand(rows, length)], dim=1)
+        arguments["position_ids"] = torch.cat([own, (positions + self.tokens).expand(rows, length)], dim=1)
         return {**arguments, "inputs_embeds": torch.cat([virtual, text], dim=1)}
 
     def _later(self, module: nn.Module, arguments: dict[str, Any], past: int) -> dict[str, Any]:
@@ -124,11 +162,10 @@ class Prompt(AdapterKind):
         if mask is None:
             mask = torch.ones(rows, past + length - self.tokens, device=ids.device)
         arguments["attention_mask"] = self._longer(mask, 1)
-        shift = 0 if self.gated else self.tokens
         positions = arguments.get("position_ids")
         if positions is None:
             positions = past - self.tokens + torch.arange(length, device=ids.device).expand(rows, length)
-        return {**arguments, "position_ids": positions + shift}
+        return {**arguments, "position_ids": positions + self.tokens}
 
     def _longer(self, tensor: Tensor, filler: int) -> Tensor:
         """Of each row and token, `[row token]`, with virtual tokens before."""
@@ -174,7 +211,9 @@ def _embedded(module: Any, arguments: dict[str, Any], prompt: Tensor) -> tuple[T
 def _check_padded_right(mask: Tensor) -> None:
     """Padding between the virtual tokens and a text would change how far they are from it. Rows of padding may be."""
     if bool((mask.any(1) & (mask[:, 0] == 0)).any()):
-        raise ValueError("kind 'prompt' before an encoder's text needs texts padded on the right.")
+        raise ValueError(
+            "kind 'prompt' before an encoder's text, or in local attention, needs texts padded on the right."
+        )
 
 
 @contextmanager
@@ -202,15 +241,21 @@ def _check_unpacked(positions: Tensor | None) -> None:
         )
 
 
+def _window(module: nn.Module) -> float:
+    """How far a token sees, at least in some layers."""
+    config: Any = module.config
+    window = getattr(config, "sliding_window", None)
+    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
+    return window if window is not None and slides else math.inf
+
+
 def _check_window(module: nn.Module, tokens: int) -> None:
     """Raise ValueError if a sliding-window cache has dropped its first entries, the virtual tokens."""
-    settings = vars(module.config)
-    window = settings.get("sliding_window")
-    slides = "sliding_attention" in (settings.get("layer_types") or ["sliding_attention"])
-    if window is not None and slides and tokens > window:
+    if tokens > (window := _window(module)):
         raise ValueError(
-            f"kind 'prompt' cannot generate here: {tokens} tokens, virtual ones included, are more than the sliding "
-            f"window of {window}, which drops the virtual tokens first. Use shorter texts, or kind 'prefix'."
+            f"kind 'prompt' with gated=false cannot generate here: {tokens} tokens, virtual ones included, are more "
+            f"than the sliding window of {window}, which drops the virtual tokens first. Use shorter texts, or "
+            "gated=true."
         )
 
 
@@ -249,28 +294,17 @@ def _attention(
     mask: Tensor | None,
     **settings: Any,
 ) -> Result:
-    """Virtual tokens attend as ever; the text attends to the text, the virtual tokens mixed in by the gate."""
-    virtual = 0 if _answers(module) or query.shape[2] != key.shape[2] else tokens
-    mine = None if mask is None else mask[:, :, virtual:, tokens:]
+    """Virtual tokens attend as ever; the text attends to the text, and to the virtual tokens through the gate."""
+    virtual = 0 if _answers(module) else tokens
+    mask = as_mask(module, mask, query, key, settings).expand(-1, -1, query.shape[2], -1).clone()
+    mask[:, :, virtual:, :tokens] = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    plain, probabilities = original(module, query, key, value, mask, **settings)
     bias = settings.pop("position_bias", None)
-    of_text, of_virtual = ({}, None) if bias is None else _parts(bias[:, :, virtual:], tokens)
-    text = query[:, :, virtual:]
-    plain, probabilities = original(module, text, key[:, :, tokens:], value[:, :, tokens:], mine, **settings, **of_text)
-    weight = text_weight(gates(gate, len(query)), module, text, key[:, :, tokens:], mine, **settings, **of_text)
-    made = mixed(plain, weight, text, key[:, :, :tokens], value[:, :, :tokens], settings, of_virtual)
-    if not virtual:
-        return made, probabilities
-    theirs = None if mask is None else mask[:, :, :virtual]
-    biased = {} if bias is None else {"position_bias": bias[:, :, :virtual]}
-    first, _ = original(module, query[:, :, :virtual], key, value, theirs, **settings, **biased)
-    return torch.cat([first, made], dim=1), None
+    of_virtual = None if bias is None else bias[:, :, virtual:, :tokens]
+    made = gated(gate, query[:, :, virtual:], key[:, :, :tokens], value[:, :, :tokens], settings, of_virtual)
+    return plain + functional.pad(made, (0, 0, 0, 0, virtual, 0)), probabilities
 
 
 def _answers(module: Any) -> bool:
     """Whether the module is a decoder's, attending to what an encoder has read."""
     return bool(module.config.is_encoder_decoder and module.is_decoder)
-
-
-def _parts(bias: Tensor, tokens: int) -> tuple[dict[str, Tensor], Tensor]:
-    """T5's position bias `[1 head token key]`: the text's, as the argument that it is, and the virtual tokens'."""
-    return {"position_bias": bias[..., tokens:]}, bias[..., :tokens]

@@ -125,6 +125,8 @@ class Backbone(ABC, Generic[Batch]):
         """Compute with the weights. Raises ValueError for weights of another backbone."""
         if weights.backbone != self.identity:
             raise ValueError(f"these adapter weights are for backbone {weights.backbone}, this is {self.identity}.")
+        kind, tensors = weights.adapter.unfold(self.model, weights.tensors)
+        weights = replace(weights, adapter=kind, tensors=tensors)
         with installed(self.model, weights, train=train):
             self._readout, self._installed = weights.readout, weights
             try:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 from conftest import character_tokenizer, noise
+from einops import rearrange
 from families import load_family, save_family
 from peft import (
+    AdaptionPromptConfig,
     IA3Config,
     LoraConfig,
     PeftConfig,
@@ -225,27 +227,6 @@ def test_prompt_of_an_encoder_with_a_decoder(coupled: Backbone[Any]) -> None:
     assert torch.equal(theirs, made)
 
 
-def with_open_gates(gated: AdapterWeights, plain: AdapterWeights) -> AdapterWeights:
-    """The numbers of the plain form, and gates of 1."""
-    tensors = {
-        path: {n: torch.ones_like(t) if n == "gate" else plain.tensors[path][n] for n, t in named.items()}
-        for path, named in gated.tensors.items()
-    }
-    return AdapterWeights(gated.adapter, gated.backbone, tensors, plain.readout)
-
-
-def test_open_gates_of_an_encoder_with_a_decoder_are_the_plain_prompt(coupled: Backbone[Any]) -> None:
-    """Where positions are relative: otherwise those of the text differ by design."""
-    if coupled.model.config.model_type not in ("t5", "mt5"):
-        return
-    plain = noise(coupled.start(Prompt(tokens=3, gated=False)), 1)
-    opened = with_open_gates(coupled.start(Prompt(tokens=3)), plain)
-    with coupled.adapted(plain):
-        expected = answered(coupled.model)
-    with coupled.adapted(opened):
-        torch.testing.assert_close(answered(coupled.model), expected, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_prefix(name: str, folders: dict[str, Path]) -> None:
     """PEFT gives the text the positions after the prefix; given those, ours is the same."""
@@ -265,16 +246,42 @@ def test_prefix(name: str, folders: dict[str, Path]) -> None:
     torch.testing.assert_close(ours(backbone, weights, position_ids=positions), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [Prefix, Prompt])
-@pytest.mark.parametrize("name", ["encoder", "llama", "gpt2"])
-def test_an_open_gate_is_the_plain_form(kind: Any, name: str, folders: dict[str, Path]) -> None:
+def test_a_gated_prefix_of_projected_vectors_is_pefts_adaption_prompt(llama: CausalLm) -> None:
+    weights = noise(llama.start(Prefix(tokens=3)), 1)
+    paths = names_of(weights)
+    vectors = torch.randn(len(paths), 3, llama.model.config.hidden_size, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        for path, vector in zip(paths, vectors, strict=True):
+            module = llama.model.get_submodule(path)
+            weights.tensors[path]["K"][0] = module.k_proj(vector)
+            weights.tensors[path]["V"][0] = module.v_proj(vector)
+    config = AdaptionPromptConfig(adapter_len=3, adapter_layers=len(paths))
+
+    def fill(model: Any) -> None:
+        for path, vector in zip(paths, vectors, strict=True):
+            module = model.get_submodule(f"base_model.model.{path}")
+            module.adaption_prompt.data.copy_(vector[None])
+            module.adaption_gate.data.copy_(weights.tensors[path]["gate"][0, 0])
+
+    torch.testing.assert_close(ours(llama, weights), peft(llama, config, fill), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_gated_prompt_is_a_gated_prefix_of_its_own_keys_and_values(name: str, folders: dict[str, Path]) -> None:
+    """In a causal model, whose virtual tokens see no text."""
     backbone = load(name, folders)
-    plain = noise(backbone.start(kind(tokens=3, gated=False)), 1)
-    opened = with_open_gates(backbone.start(kind(tokens=3)), plain)
-    after = 3 + torch.arange(7).expand(2, -1)
-    before = after - 3 if kind is Prompt else after
-    expected = ours(backbone, plain, position_ids=before)
-    torch.testing.assert_close(ours(backbone, opened, position_ids=after), expected, rtol=1e-4, atol=1e-4)
+    prompt = noise(backbone.start(Prompt(tokens=3)), 1)
+    prefix = backbone.start(Prefix(tokens=3))
+    vectors = next(named["prompt"] for named in prompt.tensors.values() if "prompt" in named)
+    with torch.no_grad():
+        cache = backbone.model(inputs_embeds=vectors, use_cache=True).past_key_values
+    for path, named in prefix.tensors.items():
+        layer = cache.layers[next(int(part) for part in path.split(".") if part.isdigit())]
+        named["K"], named["V"] = (rearrange(t, "1 k n d -> 1 n (k d)") for t in (layer.keys, layer.values))
+        named["gate"] = prompt.tensors[path]["gate"]
+    found = ours(backbone, prompt)
+    torch.testing.assert_close(found, ours(backbone, prefix), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, ours(backbone, backbone.start(Prompt(tokens=3))), atol=1e-2)
 
 
 def test_bias_is_a_change_of_the_modules_biases(backbone: Backbone[Any]) -> None:

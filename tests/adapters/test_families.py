@@ -37,7 +37,7 @@ def test_a_kind_works_on_a_family_or_says_what_does(family: Backbone[Any], episo
         return
     batch = family.query_batch(episodes)
     start = family.start(kind, tasks=2)
-    weights = noise(start, 1).map(lambda leaf: leaf.requires_grad_(True))
+    weights = noise(start, 2).map(lambda leaf: leaf.requires_grad_(True))
     with torch.no_grad():
         bare = family.loss(batch)
         with family.adapted(start):

@@ -10,7 +10,7 @@ from conftest import character_tokenizer, color_episode, noise, size_episode, wa
 from families import save_family
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
-from hyperpeft.adapters import ADAPTERS, AdapterKind, Bottleneck
+from hyperpeft.adapters import ADAPTERS, AdapterKind, Bottleneck, Prompt
 from hyperpeft.backbones import Backbone, CausalLm
 from hyperpeft.config import build
 from hyperpeft.hypernetwork import Hypernetwork
@@ -179,12 +179,14 @@ def test_bf16_weights_and_activations_go_together(kind: AdapterKind, models: dic
 
 
 def test_a_prompt_beyond_a_sliding_window_is_named(tmp_path: Path) -> None:
-    """The cache drops its first entries there, which are the virtual tokens."""
+    """The cache drops its first entries there, which are the virtual tokens of the plain form; a gated one goes on."""
     folder = save_family("mistral", tmp_path / "mistral", character_tokenizer())
     mistral = CausalLm(str(folder), dtype="float32", max_tokens=64)
     ids = torch.randint(6, 60, (1, 12), generator=torch.Generator().manual_seed(0))
     options: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
     with mistral.adapted(noise(mistral.start(KINDS["prompt"]), 1)):
+        mistral.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+    with mistral.adapted(noise(mistral.start(Prompt(tokens=3, gated=False)), 1)):
         mistral.model.generate(input_ids=ids[:, :8], attention_mask=torch.ones_like(ids[:, :8]), **options)
         with pytest.raises(
             ValueError, match="17 tokens, virtual ones included, are more than the sliding window of 16"
