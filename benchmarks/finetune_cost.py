@@ -18,10 +18,10 @@ from hyperpeft.adapters import Lora
 from hyperpeft.backbones import MINILM, Encoder
 from hyperpeft.tasks import Episode
 
-SECONDS = Target("CPU seconds of one fine-tune (3 s on 2 cores)", goal=6.0, bound=12.0)
-BARE = Target("fine-tune / bare passes", goal=1.25, bound=1.8)
-TOGETHER = Target("several tasks at once / one", goal=3.0, bound=10.0)
-PADDING = Target("share of padding", goal=0.2, bound=0.3)
+SECONDS = Target("CPU seconds of one fine-tune (3 s on 2 cores)", goal=6.0)
+BARE = Target("fine-tune / bare passes", goal=1.25)
+TOGETHER = Target("several tasks at once / one", goal=3.0, recorded=5.6)
+PADDING = Target("share of padding", goal=0.2)
 
 
 FEWER = 5

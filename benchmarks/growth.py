@@ -30,9 +30,9 @@ from hyperpeft.encoders import TextEncoder
 from hyperpeft.episodes import EpisodeSettings, EpisodeSource
 from hyperpeft.tasks import Example, Task
 
-STEP = Target("step time at the largest number of tasks a batch", goal=1.25, bound=1.9)
-SAMPLING = Target("drawing a meta-batch, most tasks / fewest", goal=1.5, bound=3.0)
-LOOK_UP = Target("cached embeddings of a meta-batch, most tasks / fewest", goal=1.5, bound=3.0)
+STEP = Target("step time at the largest number of tasks a batch", goal=1.25)
+SAMPLING = Target("drawing a meta-batch, most tasks / fewest", goal=1.5)
+LOOK_UP = Target("cached embeddings of a meta-batch, most tasks / fewest", goal=1.5)
 DRAWS = 20
 Point = tuple[float, Spread, float]
 

@@ -23,8 +23,8 @@ from hyperpeft.backbones import CausalLm
 from hyperpeft.backbones.grouping import grouped
 from hyperpeft.weights import AdapterWeights
 
-PREDICTION = Target("throughput, prediction", goal=0.9, bound=0.6, at_least=True)
-GENERATION = Target("throughput, generation", goal=0.9, bound=0.5, at_least=True)
+PREDICTION = Target("throughput, prediction", goal=0.9, at_least=True)
+GENERATION = Target("throughput, generation", goal=0.9, at_least=True)
 Forward = Callable[..., Any]
 
 

@@ -19,8 +19,8 @@ from step_cost import Case, batch_for, meta_step
 
 from hyperpeft.backbones import Backbone, Encoder
 
-STEP = Target("meta-training step, bf16 time / fp32 time", goal=0.7, bound=1.2)
-LOSS = Target("largest relative difference of a task's loss", goal=0.02, bound=0.05)
+STEP = Target("meta-training step, bf16 time / fp32 time", goal=0.7)
+LOSS = Target("largest relative difference of a task's loss", goal=0.02)
 DTYPES = ("float32", "bfloat16")
 
 

@@ -42,10 +42,10 @@ from hyperpeft.backbones import Backbone, CausalLm, Encoder
 from hyperpeft.backbones.causal_lm import CausalLmBatch
 from hyperpeft.hypernetwork import HEADS, Hypernetwork
 
-TIME = Target("step time, LoRA", goal=1.15, bound=1.5)
-MEMORY = Target("saved memory, LoRA", goal=1.25, bound=1.5)
-KIND_TIME = Target("step time, other kinds", goal=1.25, bound=1.9)
-KIND_MEMORY = Target("saved memory, other kinds", goal=1.25, bound=1.9)
+TIME = Target("step time, LoRA", goal=1.15)
+MEMORY = Target("saved memory, LoRA", goal=1.25)
+KIND_TIME = Target("step time, other kinds", goal=1.25)
+KIND_MEMORY = Target("saved memory, other kinds", goal=1.25)
 D_TASK, RANK = 256, 8
 
 

@@ -22,7 +22,7 @@ def tried(backbone: Backbone[Any], kind: str, episodes: list[Episode]) -> str:
     targets, readout = backbone.targets(adapter), backbone.readout_defaults()
     made = wake(Hypernetwork(adapter, targets, backbone.identity, readout, d_task=4, d_hidden=8))(torch.randn(2, 4))
     fresh = backbone.start(adapter, tasks=2)
-    tuned = finetune(backbone, fresh, episodes, FinetuneSettings(steps=2, lr=1e-4))
+    tuned = finetune(backbone, fresh, episodes, FinetuneSettings(steps=2, lr=1e-3))
     generated, before, after = (loss(backbone, weights, episodes) for weights in (made, fresh, tuned))
     return "yes" if math.isfinite(generated) and after < before else "FAILS"
 

@@ -90,11 +90,11 @@ def test_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_ratio_worse_than_its_bound_fails_the_run(capsys: pytest.CaptureFixture[str]) -> None:
-    most, least = measure.Target("cost", goal=1.0, bound=1.5), measure.Target("speed", 2.0, 1.5, at_least=True)
-    assert measure.verdict([(most, 1.4), (least, 1.6)]) == 0
+    most, least = measure.Target("cost", goal=1.0), measure.Target("speed", 20.0, recorded=2.0, at_least=True)
+    assert measure.verdict([(most, 1.14), (least, 1.75)]) == 0
     assert capsys.readouterr().out.count("within bound") == 2
-    assert measure.verdict([(most, 1.6), (least, 3.0)]) == 1
-    assert measure.verdict([(most, 0.5), (least, 1.4)]) == 1
+    assert measure.verdict([(most, 1.16), (least, 30.0)]) == 1
+    assert measure.verdict([(most, 0.5), (least, 1.7)]) == 1
     assert "regression" in capsys.readouterr().out
 
 

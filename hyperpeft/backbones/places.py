@@ -1,7 +1,7 @@
 """Places in a transformers model that adapters act on, found by type and by trying, in a fixed order."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +16,8 @@ from hyperpeft.adapters.attention import Attention, Result, can_be_replaced, rep
 
 NEEDS: Mapping[str, str] = {
     "linear": "it has no linear modules.",
-    **dict.fromkeys(
-        ("attention", "reading"), "its attention to text is not computed by transformers' attention interface."
-    ),
+    "attention": "its attention is not computed by transformers' attention interface.",
+    "reading": "its attention to text is not computed by transformers' attention interface.",
     "layer": "it has no list of layers.",
     "model": "it does not take input embeddings and positions of a text.",
 }
@@ -61,18 +60,18 @@ def _is_layer_list(path: str, module: nn.Module) -> bool:
 def attentions(model: PreTrainedModel) -> list[Target]:
     """Every module that attends through transformers' attention interface, with the size of all its keys together.
 
-    Found by running the model on two tokens. None for models of images.
+    Found by running the model on two tokens or on an image, of two towers that of images.
     """
     return _attending(model, lambda keys: True)
 
 
 def reading_attentions(model: PreTrainedModel) -> list[Target]:
     """Those of them whose keys are the input text's: not a decoder's attention to its own answer."""
-    return _attending(model, lambda keys: keys == len(TEXT[0]))
+    return _attending(model, lambda keys: keys == len(TEXT[0])) if _reads_text(model) else []
 
 
 def _attending(model: PreTrainedModel, wanted: Callable[[int], bool]) -> list[Target]:
-    if not _reads_text(model):
+    if not _reads_text(model) and not _sees(model):
         return []
     found: dict[str, int] = {}
 
@@ -95,7 +94,13 @@ def _attending(model: PreTrainedModel, wanted: Callable[[int], bool]) -> list[Ta
 
 @torch.no_grad()
 def _read(model: PreTrainedModel) -> None:
-    """One forward over two tokens; a decoder answers with one."""
+    """One forward over two tokens, which a decoder answers with one, or over a black image."""
+    if not _reads_text(model):
+        tower: Any = getattr(model, "vision_model", model)
+        config = getattr(model.config, "vision_config", model.config)
+        size = config.image_size if isinstance(config.image_size, Sequence) else (config.image_size,) * 2
+        tower(pixel_values=torch.zeros(1, config.num_channels, *size, dtype=model.dtype, device=model.device))
+        return
     answer = {"decoder_input_ids": [[1]]} if model.config.is_encoder_decoder else {}
     inputs = {"input_ids": TEXT, **answer}
     model(**{name: torch.tensor(ids, device=model.device) for name, ids in inputs.items()})
@@ -142,6 +147,12 @@ def _noting(called: list[str], path: str) -> Callable[..., None]:
 def _reads_text(model: PreTrainedModel) -> bool:
     takes = inspect.signature(model.forward).parameters
     return "input_ids" in takes and "pixel_values" not in takes
+
+
+def _sees(model: PreTrainedModel) -> bool:
+    """Whether it is a model of images, or has a tower for them beside one for text (CLIP)."""
+    takes = inspect.signature(model.forward).parameters
+    return "pixel_values" in takes and ("input_ids" not in takes or hasattr(model, "vision_model"))
 
 
 def _sizes(module: nn.Module) -> tuple[int, int] | None:

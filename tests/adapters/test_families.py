@@ -14,10 +14,12 @@ from hyperpeft.tasks import Episode
 
 EVERY: dict[str, AdapterKind] = {**KINDS, "pfeiffer": Bottleneck(placement="pfeiffer")}
 
-NO_VIRTUAL_TOKENS = ("mpnet", "bloom", "falcon", "vit", "dinov2", "clip", "clip_vision_model")
+OWN_ATTENTION = ("mpnet", "bloom", "falcon")
+IMAGES = ("vit", "dinov2", "clip", "clip_vision_model")
 MIXTURES = ("mixtral", "qwen3_moe")
 LACKING = {
-    **{model_type: {"prompt", "prefix"} for model_type in NO_VIRTUAL_TOKENS},
+    **{model_type: {"prompt", "prefix"} for model_type in OWN_ATTENTION},
+    **{model_type: {"prompt"} for model_type in IMAGES},
     **{model_type: {"bottleneck", "bias"} for model_type in MIXTURES},
 }
 
