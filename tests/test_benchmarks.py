@@ -12,6 +12,7 @@ import precision
 import pytest
 import step_cost
 import torch
+import training_profile
 
 from hyperpeft.generator import Generator
 
@@ -87,6 +88,18 @@ def test_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
     table = (tmp_path / "growth.md").read_text()
     assert all(f"| {name} | " in table for name in ("tasks a batch", "rank", "tokens", "targets", "hypernetwork width"))
+
+
+def test_training_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["steps=2", "validation.every=2", "validation.queries=2", "episodes.rows=8", "episodes.tasks=2"]
+    assert training_profile.main([*small, "trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]) in (0, 1)
+    printed = capsys.readouterr().out
+    check(printed, training_profile.SHARE, training_profile.PADDING)
+    parts = [float(share) for share in re.findall(r"│ ([0-9.]+)% ", printed)]
+    assert sum(parts) == pytest.approx(100, abs=0.5)
+    assert all(
+        name in printed for name in (training_profile.BACKBONE, training_profile.GENERATOR, training_profile.TEXTS)
+    )
 
 
 def test_a_ratio_worse_than_its_bound_fails_the_run(capsys: pytest.CaptureFixture[str]) -> None:
