@@ -81,6 +81,12 @@ def test_precision(capsys: pytest.CaptureFixture[str]) -> None:
     check(capsys.readouterr().out, precision.STEP, precision.LOSS)
 
 
+def test_the_quality_of_both_precisions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert precision.main([*SMALL, "--tasks", "2", "--rows", "1", "--quality", "2"]) in (0, 1)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("no adapter, 4 shots, 0 steps", "generated, 4 shots, 10 steps"))
+
+
 def test_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL, "--points", "1", "--corpora", "2", "4", "--output", str(tmp_path)]
     assert growth.main(arguments) in (0, 1)
