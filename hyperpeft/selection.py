@@ -6,14 +6,17 @@ from dataclasses import replace
 from random import Random
 
 import torch
+from torch import Tensor
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
+from hyperpeft.calibration import Calibration, regime
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights
 
 ENOUGH = 8
 FOLDS = 4
+TINY = 1e-12
 SIMPLE = ("no adapter", "shared adapter")
 Start = Callable[[Sequence[Episode]], AdapterWeights]
 
@@ -21,7 +24,7 @@ Start = Callable[[Sequence[Episode]], AdapterWeights]
 def choose(
     generator: Generator, episode: Episode, generated: AdapterWeights, settings: FinetuneSettings, seed: int = 0
 ) -> tuple[str, AdapterWeights]:
-    """Name and weights of the start with the lowest cross-validated loss; of equals the simplest.
+    """Name and weights of the simplest start whose cross-validated loss is as good as the best (`preferred`).
 
     `generated`: what the generator (and a fine-tune of `settings.steps` steps, if any) made of the whole episode. The
     others are `no adapter` and `shared adapter`. Raises ValueError for fewer examples than ENOUGH.
@@ -29,8 +32,7 @@ def choose(
     if len(episode.support) < ENOUGH:
         raise ValueError(f"task {episode.task!r} has {len(episode.support)} examples: to choose takes {ENOUGH}.")
     starts = _starts(generator, settings)
-    losses = cross_validated(generator, episode, starts, seed)
-    name = min(losses, key=lambda name: losses[name])
+    name = preferred(cross_validated(generator, episode, starts, seed))
     whole = {"fine-tuned" if settings.steps else "generated": generated}
     return name, whole[name] if name in whole else _formed(starts[name]([episode]), generated)
 
@@ -40,13 +42,12 @@ def choose_simple(
 ) -> tuple[str, AdapterWeights]:
     """Name and weights of a start without the task's own part, in the form of `like`: a name in SIMPLE.
 
-    The one of lower cross-validated loss from ENOUGH examples on; with fewer the shared adapter.
+    By `preferred` from ENOUGH examples on; with fewer the shared adapter.
     """
     starts = {name: start for name, start in _starts(generator, FinetuneSettings(steps=0)).items() if name in SIMPLE}
     name = "shared adapter"
     if len(episode.support) >= ENOUGH:
-        losses = cross_validated(generator, episode, starts, seed)
-        name = min(losses, key=lambda name: losses[name])
+        name = preferred(cross_validated(generator, episode, starts, seed))
     return name, _formed(starts[name]([episode]), like)
 
 
@@ -56,18 +57,47 @@ def _formed(weights: AdapterWeights, like: AdapterWeights) -> AdapterWeights:
     return replace(weights, readout={**empty, **weights.readout})
 
 
-def cross_validated(generator: Generator, episode: Episode, starts: Mapping[str, Start], seed: int) -> dict[str, float]:
-    """Mean loss of each start on examples that it was not made from: FOLDS parts, each left out once."""
+def preferred(losses: Mapping[str, Tensor]) -> str:
+    """The first start, simplest first, that is no worse than the best one by more than a standard error.
+
+    The one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3), with the
+    error of the paired difference: what a few examples cannot tell apart is decided for the simpler start.
+    """
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    worse = {name: own - losses[best] for name, own in losses.items()}
+    return next(name for name, more in worse.items() if more.mean() <= more.std() / len(more) ** 0.5)
+
+
+def cross_validated(
+    generator: Generator, episode: Episode, starts: Mapping[str, Start], seed: int
+) -> dict[str, Tensor]:
+    """Losses of each start on examples that it was not made from: FOLDS parts, each left out once.
+
+    Of a task with labels `[example]`, minus log of the right label's probability at the temperature that the generator
+    has for such a start, so that one that is too sure of itself does not lose for that alone; else `[part]`, the mean
+    loss of each part.
+    """
     backbone, parts = generator.backbone, folds(episode, seed)
-    sizes = torch.tensor([len(part.query) for part in parts], dtype=torch.float)
     losses = {}
     for name, start in starts.items():
         with generator.text_encoder.together():
             weights = start([part.with_query(()) for part in parts])
         with torch.no_grad(), backbone.adapted(weights):
-            loss = backbone.loss(backbone.query_batch(parts)).cpu()
-        losses[name] = float((loss * sizes).sum() / sizes.sum())
+            if not episode.labels:
+                losses[name] = backbone.loss(backbone.query_batch(parts)).cpu().float()
+                continue
+            probabilities = backbone.probabilities(parts)
+        calibration = generator.calibration or Calibration({})
+        known = regime(name, name == "fine-tuned", shown=True)
+        losses[name] = torch.cat(
+            [_surprise(calibration.apply(p, known), part) for p, part in zip(probabilities, parts, strict=True)]
+        )
     return losses
+
+
+def _surprise(probabilities: Tensor, part: Episode) -> Tensor:
+    right = torch.tensor([part.labels.index(example.output) for example in part.query])
+    return -probabilities.float().clamp(min=TINY).log()[torch.arange(len(right)), right]
 
 
 def folds(episode: Episode, seed: int, count: int = FOLDS) -> list[Episode]:

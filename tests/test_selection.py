@@ -9,8 +9,9 @@ from conftest import awake, color_episode
 
 import hyperpeft
 from hyperpeft.adaptation import FinetuneSettings
+from hyperpeft.calibration import Calibration
 from hyperpeft.generator import Generator
-from hyperpeft.selection import FOLDS, choose, cross_validated, folds
+from hyperpeft.selection import FOLDS, choose, cross_validated, folds, preferred
 from hyperpeft.tasks import Episode, Example
 
 SUPPORT = tuple(Example(f"thing {n} {'leaf' if n % 2 else 'blood'}", "green" if n % 2 else "red") for n in range(10))
@@ -29,16 +30,27 @@ def test_folds_part_the_support_and_spread_labels() -> None:
     assert parts == folds(EPISODE, seed=0) != folds(EPISODE, seed=1)
 
 
-def test_the_loss_is_the_mean_over_left_out_examples(generator: Generator) -> None:
+def test_losses_are_those_of_left_out_examples_at_the_temperature_of_the_start(generator: Generator) -> None:
     backbone = generator.eval().backbone
-    starts = {"shared": lambda episodes: generator.shared(len(episodes))}
-    total = 0.0
+    generator.calibration = Calibration({"shared adapter": 2.0})
+    starts = {"shared adapter": lambda episodes: generator.shared(len(episodes))}
+    expected = []
     for part in folds(EPISODE, seed=3):
         with torch.no_grad(), backbone.adapted(generator.shared(1)):
-            total += float(backbone.loss(backbone.query_batch([part]))) * len(part.query)
-    assert cross_validated(generator, EPISODE, starts, seed=3)["shared"] == pytest.approx(
-        total / len(SUPPORT), rel=1e-4
-    )
+            (probabilities,) = backbone.probabilities([part])
+        flatter = probabilities.sqrt() / probabilities.sqrt().sum(-1, keepdim=True)
+        expected += [-float(flatter[i, part.labels.index(e.output)].log()) for i, e in enumerate(part.query)]
+    found = cross_validated(generator, EPISODE, starts, seed=3)["shared adapter"]
+    assert found.tolist() == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_examples_cannot_tell_apart_is_decided_for_the_simpler_start() -> None:
+    simple = torch.tensor([1.0, 0.2, 1.0, 0.2, 1.0, 0.2, 1.0, 0.2])
+    assert preferred({"simple": simple, "dear": simple - 0.1}) == "dear"  # a little, but always
+    noisy = simple + torch.tensor([0.3, -0.5, 0.3, -0.5, 0.3, -0.5, 0.3, -0.5])
+    assert noisy.mean() < simple.mean()
+    assert preferred({"simple": simple, "dear": noisy}) == "simple"
+    assert preferred({"simple": simple, "dear": simple + 0.1}) == "simple"
 
 
 def test_no_start_sees_the_example_it_is_judged_by(generator: Generator) -> None:

@@ -16,8 +16,8 @@ from hyperpeft.weights import AdapterWeights, stack
 class Selected(Method):
     """No adapter, the shared or the generated one, as `hyperpeft.generate(select="auto")` chooses.
 
-    By the cross-validated loss on the support; tasks with fewer examples than ENOUGH get the generated one, or the
-    shared one where confidence in that is low.
+    By the cross-validated loss on the support, the simplest of equals; tasks with fewer examples than ENOUGH get the
+    generated one, or the shared one where confidence in that is low.
     """
 
     name = "generated, selected"
