@@ -16,6 +16,7 @@ from hyperpeft.config import build
 
 TargetTensors = Mapping[str, Mapping[str, Tensor]]
 READOUT = "readout"
+HEADER_SIZE = 8  # bytes that say how long a safetensors file's header is
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,24 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str,
         partial.touch()
         mode = partial.stat().st_mode
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial, dict(header))
+        _order_header(partial)
         partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _order_header(path: Path) -> None:
+    """Equal values in equal bytes: safetensors writes what its header says of the file in an order of chance."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(HEADER_SIZE), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) > size:
+            raise ValueError(f"{path}: its header cannot be put in order, as it is written in an unknown way.")
+        file.seek(HEADER_SIZE)
+        file.write(text.ljust(size))
 
 
 def load_weights(path: Path) -> AdapterWeights:

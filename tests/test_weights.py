@@ -113,6 +113,15 @@ def test_views_are_saved_too(three: AdapterWeights, tmp_path: Path) -> None:
         assert equal(load_weights(tmp_path / f"{number}.safetensors"), weights)
 
 
+def test_equal_values_are_equal_files(three: AdapterWeights, tmp_path: Path) -> None:
+    """safetensors writes the entries of `__metadata__` in an order of chance; a name with an accent is no trouble."""
+    files = [tmp_path / str(n) for n in range(8)]
+    for file in files:
+        save_weights(replace(three, backbone="caf\u00e9#1"), file)
+    assert len({file.read_bytes() for file in files}) == 1
+    assert load_weights(files[0]).backbone == "caf\u00e9#1"
+
+
 def test_the_header_names_kind_settings_and_backbone(three: AdapterWeights, tmp_path: Path) -> None:
     save_weights(three, tmp_path / "a.safetensors")
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
