@@ -1,5 +1,6 @@
 """Which start does best for a task, asked of its own examples by cross-validation."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -61,9 +62,10 @@ def preferred(losses: Mapping[str, Tensor]) -> str:
     """The first start, simplest first, that is no worse than the best one by more than a standard error.
 
     The one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3), with the
-    error of the paired difference: what a few examples cannot tell apart is decided for the simpler start.
+    error of the paired difference: what a few examples cannot tell apart is decided for the simpler start. One whose
+    loss is not a number is never taken.
     """
-    best = min(losses, key=lambda name: float(losses[name].mean()))
+    best = min(losses, key=lambda name: float(losses[name].mean().nan_to_num(math.inf)))
     worse = {name: own - losses[best] for name, own in losses.items()}
     return next(name for name, more in worse.items() if more.mean() <= more.std() / len(more) ** 0.5)
 

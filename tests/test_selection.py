@@ -51,6 +51,7 @@ def test_what_examples_cannot_tell_apart_is_decided_for_the_simpler_start() -> N
     assert noisy.mean() < simple.mean()
     assert preferred({"simple": simple, "dear": noisy}) == "simple"
     assert preferred({"simple": simple, "dear": simple + 0.1}) == "simple"
+    assert preferred({"simple": simple * float("nan"), "dear": simple}) == "dear"
 
 
 def test_no_start_sees_the_example_it_is_judged_by(generator: Generator) -> None:

@@ -92,7 +92,7 @@ class Prompt(AdapterKind):
         positions = _first_position(module) + torch.arange(self.tokens, device=device)
         with ExitStack() as stack:
             for path, child in attending.items():
-                make = partial(partial, noted, path)
+                make = partial(partial, noted, path)  # given the original, the function that is called for it
                 stack.enter_context(replaced(child, inspect.unwrap(type(child).forward), make))
             module(
                 inputs_embeds=prompt.to(module.get_input_embeddings().weight.dtype),
