@@ -7,7 +7,8 @@ module gets a copy of its config with our name in it; everything else in the mod
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,6 +54,24 @@ def replaced(module: Any, forward: Callable[..., Any], make: Callable[[Attention
     finally:
         module.__dict__["config"] = config
         module.__dict__.pop("_attention", None)
+
+
+@contextmanager
+def watched(modules: Mapping[str, Any], note: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
+    """Inside the `with`, `note(path, key, value)` whenever one of the modules attends; what they compute stays."""
+    with ExitStack() as stack:
+        for path, module in modules.items():
+            forward = inspect.unwrap(type(module).forward)
+            stack.enter_context(replaced(module, forward, partial(_noting, note, path)))
+        yield
+
+
+def _noting(note: Callable[[str, Tensor, Tensor], None], path: str, original: Attention) -> Attention:
+    def attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **settings: Any) -> Result:
+        note(path, key, value)
+        return original(module, query, key, value, *args, **settings)
+
+    return attention
 
 
 def attend(call: Call, function: Callable[..., Result]) -> Any:
@@ -132,4 +151,4 @@ def heads(x: Tensor, rows: int, d_head: int) -> Tensor:
     return repeat(x, "task n (k d) -> (task row) k n d", row=rows // len(x), d=d_head)
 
 
-__all__ = ["as_mask", "attend", "can_be_replaced", "gated", "heads", "replaced", "widened"]
+__all__ = ["as_mask", "attend", "can_be_replaced", "gated", "heads", "replaced", "watched", "widened"]

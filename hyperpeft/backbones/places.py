@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hyperpeft.adapters import Sort, Target
-from hyperpeft.adapters.attention import Attention, Result, can_be_replaced, replaced
+from hyperpeft.adapters.attention import can_be_replaced, watched
 
 NEEDS: Mapping[str, str] = {
     "linear": "it has no linear modules.",
@@ -75,19 +75,11 @@ def _attending(model: PreTrainedModel, wanted: Callable[[int], bool]) -> list[Ta
         return []
     found: dict[str, int] = {}
 
-    def recording(path: str, original: Attention) -> Attention:
-        def attend(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Result:
-            if wanted(key.shape[2]):
-                found[path] = key.shape[1] * key.shape[3]
-            return original(module, query, key, *args, **kwargs)
+    def note(path: str, key: Tensor, value: Tensor) -> None:
+        if wanted(key.shape[2]):
+            found[path] = key.shape[1] * key.shape[3]
 
-        return attend
-
-    with ExitStack() as stack:
-        for path, module in model.named_modules():
-            if can_be_replaced(module):
-                made = _with_path(recording, path)
-                stack.enter_context(replaced(module, inspect.unwrap(type(module).forward), made))
+    with watched({path: module for path, module in model.named_modules() if can_be_replaced(module)}, note):
         _read(model)
     return sorted(Target(path, size, size, _depth(path), "attention") for path, size in found.items())
 
@@ -104,10 +96,6 @@ def _read(model: PreTrainedModel) -> None:
     answer = {"decoder_input_ids": [[1]]} if model.config.is_encoder_decoder else {}
     inputs = {"input_ids": TEXT, **answer}
     model(**{name: torch.tensor(ids, device=model.device) for name, ids in inputs.items()})
-
-
-def _with_path(make: Callable[[str, Attention], Attention], path: str) -> Callable[[Attention], Attention]:
-    return lambda original: make(path, original)
 
 
 def bodies(model: PreTrainedModel) -> list[Target]:
