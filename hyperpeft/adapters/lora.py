@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hyperpeft.adapters.base import USUAL, AdapterKind, Call, Choice, Shapes, Target, per_task
+from hyperpeft.adapters.copies import Copies, added, into
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,14 @@ class Lora(AdapterKind):
 
     def apply(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor], *, train: bool) -> Tensor:
         """y + scale * (x A^T) B for every task in two batched products; A and B are never repeated per row."""
-        A, B = weights["A"].to(x.dtype), weights["B"].to(x.dtype)
-        tasks, rank = A.shape[:2]
         if train and self.dropout:
             x = functional.dropout(x, self.dropout)
+        if isinstance(weights, Copies):
+            A, B, index = weights.originals["A"], weights.originals["B"], weights.index
+            low = into(per_task(x, len(index)), A, index)
+            return added(per_task(y, len(index)), low, B, index, self.scale_for(A.shape[1])).reshape(y.shape)
+        A, B = weights["A"].to(x.dtype), weights["B"].to(x.dtype)
+        tasks, rank = A.shape[:2]
         low = per_task(x, tasks) @ A.mT
         return torch.baddbmm(per_task(y, tasks), low, B, alpha=self.scale_for(rank)).reshape(y.shape)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hyperpeft.adapters import ADAPTERS, ALL, USUAL, AdapterKind, Choice, Sort, Target
+from hyperpeft.adapters.copies import Copies
 from hyperpeft.backbones.defaults import default_names, is_expert, refuse_experts
 from hyperpeft.backbones.grouping import grouped
 from hyperpeft.backbones.install import installed, regrouped
@@ -143,7 +144,8 @@ class Backbone(ABC, Generic[Batch]):
         if weights is None or weights.tasks == 1:
             return run(*rows)
         groups = grouped(tasks, cost=weights.adapter.copy_cost)
-        with regrouped(self.model, groups.weights(replace(weights, readout={}))):
+        index = torch.tensor(groups.adapters, device=self.device)
+        with regrouped(self.model, {path: Copies(named, index) for path, named in weights.tensors.items()}):
             return run(*(part[groups.order] for part in rows))[groups.place]
 
     def start(self, adapter: AdapterKind, *, tasks: int = 1, seed: int = 0) -> AdapterWeights:

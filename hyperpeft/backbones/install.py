@@ -56,13 +56,13 @@ def installed(model: nn.Module, weights: AdapterWeights, *, train: bool) -> Iter
 
 
 @contextmanager
-def regrouped(model: nn.Module, weights: AdapterWeights) -> Iterator[None]:
-    """Inside `installed`: compute with other weights for the same targets for the length of the `with`."""
-    modules: list[Any] = [model.get_submodule(path) for path in weights.tensors]
+def regrouped(model: nn.Module, tensors: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
+    """Inside `installed`: compute with other tensors for the same target paths for the length of the `with`."""
+    modules: list[Any] = [model.get_submodule(path) for path in tensors]
     before = [module.__dict__["_adapter"] for module in modules]
     try:
-        for module, tensors, (kind, _, train) in zip(modules, weights.tensors.values(), before, strict=True):
-            module.__dict__["_adapter"] = (kind, tensors, train)
+        for module, named, (kind, _, train) in zip(modules, tensors.values(), before, strict=True):
+            module.__dict__["_adapter"] = (kind, named, train)
         yield
     finally:
         for module, found in zip(modules, before, strict=True):
