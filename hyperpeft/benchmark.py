@@ -186,8 +186,17 @@ def cells_of(methods: Sequence[Method], tasks: Sequence[Task], settings: Evaluat
             for method in methods:
                 if method.needs_support and not shots:
                     continue
-                for group in groups(episodes):
+                fitting = [episode for episode in episodes if _fits(method, episode)]
+                if missing := len(episodes) - len(fitting):
+                    log.warning(
+                        "%s takes %s examples at most: %d tasks left out", method.name, method.most_support, missing
+                    )
+                for group in groups(fitting):
                     yield Cell(method, group, shots, seed)
+
+
+def _fits(method: Method, episode: Episode) -> bool:
+    return method.most_support is None or len(episode.support) <= method.most_support
 
 
 def _drawn(task: Task, shots: int, seed: int, settings: EvaluationSettings) -> Episode:

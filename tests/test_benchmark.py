@@ -242,6 +242,19 @@ def test_tasks_too_small_are_left_out_for_all_with_a_counted_warning(
     assert too_few(tasks, replace(SETTINGS, shots=[1, 3])) == {1: ["tiny"], 3: ["small", "tiny"]}
 
 
+def test_a_method_of_small_supports_alone_is_not_asked_of_larger_ones(
+    encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = Watched("watched")
+    method.most_support = 4
+    settings = replace(SETTINGS, shots=[2, 3], steps=[0], seeds=[0])
+    with caplog.at_level(logging.WARNING):
+        records = run_benchmark([method, ZeroShot(LORA)], TASKS, encoder, settings)
+    assert {record.shots for record in records if record.method == "watched"} == {2}
+    assert len(records) == 3 * len(TASKS)
+    assert "watched takes 4 examples at most: 3 tasks left out" in caplog.text
+
+
 def test_shots_that_no_task_has_give_no_records(encoder: Encoder, caplog: pytest.LogCaptureFixture) -> None:
     settings = replace(SETTINGS, shots=[100, 2], steps=[0], seeds=[0])
     records = run_benchmark([Scratch(LORA)], TASKS, encoder, settings)

@@ -94,12 +94,14 @@ class Method(ABC):
     """Proposes how to do episodes; the benchmark fine-tunes, asks and scores all methods alike.
 
     trainable: whether fine-tune steps make sense after it. needs_support: there is no such method without examples.
-    requires: packages that it imports and that a plain install does not have.
+    most_support: how many examples a task may show; the benchmark leaves larger tasks out for this method. requires:
+    packages that it imports and that a plain install does not have.
     """
 
     name: str
     trainable: bool = True
     needs_support: bool = False
+    most_support: int | None = None
     requires: tuple[str, ...] = ()
 
     @abstractmethod

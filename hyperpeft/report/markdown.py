@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -86,20 +86,20 @@ def _opening(results: Results, facts: Facts) -> str:
         measured = len(facts.tasks) - len(names)
         which = f" Left out, with too few examples: {', '.join(names)}." if names else ""
         lines.append(f"{shots} shots: {measured} tasks measured, {len(names)} skipped.{which}")
-    lines += _fewer_seeds(results)
+    lines += [*_fewer(results, "seed"), *_fewer(results, "task")]
     lines += [f"Method left out: {name} ({reason})." for name, reason in facts.left_out.items()]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _fewer_seeds(results: Results) -> list[str]:
-    """Which methods were measured with fewer seeds than others beside them, or with fewer after some steps."""
+def _fewer(results: Results, what: Literal["seed", "task"]) -> list[str]:
+    """Which methods were measured with fewer seeds, or on fewer tasks, than others beside them."""
     found = []
     for column in results.columns:
-        seeds = {name: len({r.seed for r in results.cells(name, column)}) for name in results.methods}
-        most = max(seeds.values())
-        few = [f"{name} ({count})" for name, count in seeds.items() if 0 < count < most]
+        counts = {name: len({getattr(r, what) for r in results.cells(name, column)}) for name in results.methods}
+        most = max(counts.values())
+        few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < most]
         if few:
-            found.append(f"{_heading(column)}: of {most} seeds fewer for {', '.join(few)}.")
+            found.append(f"{_heading(column)}: of {most} {what}s fewer for {', '.join(few)}.")
     return found
 
 
