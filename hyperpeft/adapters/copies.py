@@ -15,7 +15,7 @@ class Copies(Mapping[str, Tensor]):
 
     def __init__(self, originals: Mapping[str, Tensor], index: Tensor):
         self.originals = originals
-        self.index = index
+        self.index = index.to(next(iter(originals.values())).device)
         self._made: dict[str, Tensor] = {}
 
     def __getitem__(self, name: str) -> Tensor:

@@ -144,7 +144,7 @@ class Backbone(ABC, Generic[Batch]):
         if weights is None or weights.tasks == 1:
             return run(*rows)
         groups = grouped(tasks, cost=weights.adapter.copy_cost)
-        index = torch.tensor(groups.adapters, device=self.device)
+        index = torch.tensor(groups.adapters)
         with regrouped(self.model, {path: Copies(named, index) for path, named in weights.tensors.items()}):
             return run(*(part[groups.order] for part in rows))[groups.place]
 
