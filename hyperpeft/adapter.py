@@ -21,7 +21,7 @@ from hyperpeft.exports import Exported, model_card, write_export, written_at_onc
 from hyperpeft.generator import Generator
 from hyperpeft.hub import pushed
 from hyperpeft.metrics import METRICS
-from hyperpeft.schedule import Schedule, choose_schedule
+from hyperpeft.schedule import Schedule, choose_schedule, step_size
 from hyperpeft.selection import SIMPLE
 from hyperpeft.tasks import Episode, Example, as_examples
 from hyperpeft.weights import AdapterWeights, save_weights
@@ -101,15 +101,16 @@ class Adapter:
         return found
 
     def finetune(
-        self, examples: Examples | None = None, steps: Steps = 20, *, lr: float = 1e-3, seed: int = 0
+        self, examples: Examples | None = None, steps: Steps = 20, *, lr: float | None = None, seed: int = 0
     ) -> "Adapter":
         """A new adapter after a brief fine-tune on the examples (default: those that it was generated from).
 
+        `lr`: step size of AdamW; None: the one that was best on the generator's meta-validation tasks, else 1e-3.
         `steps="auto"` chooses 0, 5, 10, 20 or 40 steps and 0.3, 1 or 3 times `lr` by cross-validation on the examples,
         as one fine-tune of twelve tasks; with fewer than two examples of a label (four of a text task) it takes
         20 steps of `lr`. `schedule` of the new adapter says what was chosen.
         """
-        episode, schedule = self.episode, None
+        episode, schedule, lr = self.episode, None, step_size(lr, self.calibration)
         if examples is not None:
             support = as_examples(examples)
             check_labels(support, self.labels)

@@ -17,6 +17,7 @@ from hyperpeft.exports import check_unchanged, written_at_once
 from hyperpeft.generator import Generator
 from hyperpeft.hub import fetched
 from hyperpeft.loading import load_backbone, load_generator, read_about
+from hyperpeft.schedule import step_size
 from hyperpeft.selection import ENOUGH, choose, choose_simple
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights, load_weights
@@ -33,7 +34,7 @@ def generate(
     labels: Labels | None = None,
     generator: str | Path | Generator | None = None,
     finetune_steps: int = 0,
-    lr: float = 1e-3,
+    lr: float | None = None,
     select: Select = "generated",
     fallback: bool = False,
 ) -> Adapter:
@@ -44,6 +45,7 @@ def generate(
     `select="auto"` asks 8 examples or more, by cross-validation, if no adapter, the shared one or the generated one
     (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it. `fallback=True`, or
     "auto" with fewer examples, takes the shared adapter or none, not fine-tuned, where `adapter.confidence` is low.
+    `lr`: as in `Adapter.finetune`.
     Raises TaskError or ValueError saying what is missing: neither description nor examples, an output that is not
     among the labels, ...
     """
@@ -55,7 +57,8 @@ def generate(
         return made
     made_by = generator if isinstance(generator, Generator) else load_generator(generator)
     if select == "auto" and len(made.episode.support) >= ENOUGH:
-        name, weights = choose(made_by, made.episode, made.weights, FinetuneSettings(steps=finetune_steps, lr=lr))
+        settings = FinetuneSettings(steps=finetune_steps, lr=step_size(lr, made_by.calibration))
+        name, weights = choose(made_by, made.episode, made.weights, settings)
     elif made.confidence.low:
         name, weights = choose_simple(made_by, made.episode, made.weights)
         log.warning("%r falls back to: %s", made.episode.task, name)
@@ -69,7 +72,7 @@ def generate_many(
     *,
     generator: str | Path | Generator | None = None,
     finetune_steps: int = 0,
-    lr: float = 1e-3,
+    lr: float | None = None,
 ) -> list[Adapter]:
     """Adapters for many tasks in one pass: mappings with `description`, `examples`, `labels` as in generate."""
     made_by = generator if isinstance(generator, Generator) else load_generator(generator)
@@ -82,7 +85,8 @@ def generate_many(
         adapters = [_adapter(weights[i], episode, made_by, name) for i, episode in enumerate(episodes)]
     if not finetune_steps:
         return adapters
-    tuned = finetune(made_by.backbone, weights, episodes, FinetuneSettings(steps=finetune_steps, lr=lr))
+    settings = FinetuneSettings(steps=finetune_steps, lr=step_size(lr, made_by.calibration))
+    tuned = finetune(made_by.backbone, weights, episodes, settings)
     return [replace(a, weights=tuned[i], finetune_steps=finetune_steps) for i, a in enumerate(adapters)]
 
 

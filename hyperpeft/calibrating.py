@@ -1,4 +1,4 @@
-"""What a finished generator learns about itself: temperatures from meta-validation tasks, and where its tasks lie."""
+"""What a finished generator learns about itself: temperatures and a step size from meta-validation tasks, and more."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperpeft.adaptation import FinetuneSettings, trajectory
+from hyperpeft.adaptation import FinetuneSettings, trajectories
 from hyperpeft.benchmark import groups
 from hyperpeft.calibration import REGIMES, Calibration, calibration_errors, fit_temperature
 from hyperpeft.episodes import draw_episode
@@ -27,7 +27,8 @@ Answers = list[tuple[Tensor, Tensor]]
 class CalibrationSettings:
     """On what temperatures are fitted: at most `tasks` meta-validation tasks, one draw each for a number of shots.
 
-    finetune_shots, steps, lr: of the fine-tunes behind the temperature of `fine-tuned`.
+    finetune_shots, steps, lrs: of the fine-tunes behind the temperature of `fine-tuned`. Of the step sizes `lrs` that
+    one is kept which has the least loss at its own temperature, over all of `steps`.
     """
 
     tasks: int = 24
@@ -35,7 +36,7 @@ class CalibrationSettings:
     queries: int = 32
     finetune_shots: int = 4
     steps: list[int] = field(default_factory=lambda: [5, 20])
-    lr: float = 1e-3
+    lrs: list[float] = field(default_factory=lambda: [3e-4, 1e-3])
 
 
 def calibrate(
@@ -55,18 +56,24 @@ def calibrate(
     labelled = [task for task in validation if task.labels]
     chosen = spread(labelled, settings.tasks)
     answers = _answers(generator, chosen, settings)
-    temperatures = {name: fit_temperature(found) for name, found in answers.items()}
+    lr, losses = None, {}
+    if tuned := _fine_tuned(generator, chosen, settings):
+        losses = {lr: calibration_errors(found, fit_temperature(found))[0] for lr, found in tuned.items()}
+        lr = min(losses, key=lambda lr: (losses[lr], lr))
+        answers["fine-tuned"] = tuned[lr]
+    temperatures = {name: fit_temperature(answers[name]) for name in REGIMES if name in answers}
     if not temperatures:
         log.info("no temperature is fitted: no meta-validation task has a label set and examples enough")
-    generator.calibration = Calibration(temperatures, _far(generator, validation))
+    generator.calibration = Calibration(temperatures, _far(generator, validation), lr)
     generator.about["calibration"] = {
         "meta_validation_tasks": [task.name for task in chosen],
         "settings": asdict(settings),
+        "calibrated loss after a fine-tune, by step size": {lr: round(loss, 4) for lr, loss in losses.items()},
         "before and after, on these tasks themselves": {
             name: _effect(answers[name], temperature) for name, temperature in temperatures.items()
         },
     }
-    log.info("temperatures: %s", temperatures)
+    log.info("temperatures: %s; step size of a fine-tune: %s", temperatures, lr)
 
 
 def _effect(answers: Answers, temperature: float) -> dict[str, list[float]]:
@@ -85,13 +92,25 @@ def _far(generator: Generator, tasks: Sequence[Task]) -> float | None:
 
 
 def _answers(generator: Generator, tasks: Sequence[Task], settings: CalibrationSettings) -> dict[str, Answers]:
-    """By regime, for each episode the probabilities of its query `[row label]` and the right labels `[row]`."""
+    """By regime but `fine-tuned`: of each query the probabilities `[row label]` and right labels `[row]`."""
     found: dict[str, Answers] = {name: [] for name in REGIMES}
     for shots in settings.shots:
         for group in groups(_episodes(generator, tasks, shots, settings.queries)):
-            for name, weights in _starts(generator, group, shots, settings):
+            for name, weights in _starts(generator, group, shots):
                 found[name] += _answered(generator, group, weights)
     return {name: answers for name, answers in found.items() if answers}
+
+
+def _fine_tuned(generator: Generator, tasks: Sequence[Task], settings: CalibrationSettings) -> dict[float, Answers]:
+    """By step size, as `_answers`, after each of the numbers of steps."""
+    found: dict[float, Answers] = {lr: [] for lr in settings.lrs}
+    for group in groups(_episodes(generator, tasks, settings.finetune_shots, settings.queries)):
+        asked = [episode.with_query(()) for episode in group]
+        start, plain = generator.generate(asked), FinetuneSettings()
+        for weights in trajectories(generator.backbone, start, asked, plain, settings.steps, settings.lrs):
+            for place, lr in enumerate(settings.lrs):
+                found[lr] += _answered(generator, group, weights[place * len(group) : (place + 1) * len(group)])
+    return {lr: answers for lr, answers in found.items() if answers}
 
 
 def _episodes(generator: Generator, tasks: Sequence[Task], shots: int, queries: int) -> list[Episode]:
@@ -107,18 +126,13 @@ def _episodes(generator: Generator, tasks: Sequence[Task], shots: int, queries: 
     return drawn
 
 
-def _starts(
-    generator: Generator, episodes: Sequence[Episode], shots: int, settings: CalibrationSettings
-) -> Iterator[tuple[str, AdapterWeights]]:
+def _starts(generator: Generator, episodes: Sequence[Episode], shots: int) -> Iterator[tuple[str, AdapterWeights]]:
     """Regimes with the weights that are in them."""
     backbone, asked = generator.backbone, [episode.with_query(()) for episode in episodes]
     generated = generator.generate(asked)
     yield "examples" if shots else "description", generated
     yield "shared adapter", generator.shared(len(episodes))
     yield "no adapter", backbone.start(generator.hypernetwork.adapter, tasks=len(episodes))
-    if shots and shots == settings.finetune_shots:
-        run = trajectory(backbone, generated, asked, FinetuneSettings(lr=settings.lr), settings.steps)
-        yield from (("fine-tuned", tuned) for tuned in run)
 
 
 def _answered(generator: Generator, episodes: Sequence[Episode], weights: AdapterWeights) -> Answers:

@@ -32,17 +32,21 @@ class Calibration:
 
     temperatures: by name in REGIMES; label probabilities p become p^(1/T), normalised, so the order of labels stays.
     Guo et al. 2017, arXiv:1706.04599. far: the cosine distance to the nearest meta-train task that one meta-validation
-    task in twenty exceeds; None where the generator holds no meta-train tasks.
-    Raises ConfigError for a name that is no regime and for numbers that are not above zero.
+    task in twenty exceeds; None where the generator holds no meta-train tasks. lr: the step size of a fine-tune that
+    was best there; None where none was tried. Raises ConfigError for a name that is no regime and for numbers that are
+    not above zero.
     """
 
     temperatures: Mapping[str, float]
     far: float | None = None
+    lr: float | None = None
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.temperatures) - set(REGIMES))
         if strange or not all(value > 0 for value in self.temperatures.values()):
             raise ConfigError(f"calibration: temperatures above zero are needed for {REGIMES}: {self.temperatures}.")
+        if self.lr is not None and not self.lr > 0:
+            raise ConfigError(f"calibration: lr is {self.lr}: a step size is above zero.")
 
     def apply(self, probabilities: Tensor, name: str) -> Tensor:
         """`[row label]` at the temperature of a regime."""

@@ -8,6 +8,7 @@ import torch
 
 from hyperpeft.adaptation import FinetuneSettings, trajectories
 from hyperpeft.backbones import Backbone
+from hyperpeft.calibration import Calibration
 from hyperpeft.selection import FOLDS, Start, divisible, folds
 from hyperpeft.tasks import Episode
 
@@ -22,6 +23,13 @@ class Schedule:
     steps: int
     lr: float
     how: str
+
+
+def step_size(asked: float | None, calibration: Calibration | None) -> float:
+    """Of a fine-tune: as asked, else what was best on the generator's meta-validation tasks, else 1e-3."""
+    if asked is not None:
+        return asked
+    return FinetuneSettings.lr if calibration is None or calibration.lr is None else calibration.lr
 
 
 def choose_schedule(

@@ -18,6 +18,7 @@ from hyperpeft.calibrating import CalibrationSettings, calibrate
 from hyperpeft.calibration import BOUNDS, REGIMES, Calibration, tempered
 from hyperpeft.config import ConfigError
 from hyperpeft.tasks import Example, Task
+from hyperpeft.weights import AdapterWeights
 
 SETTINGS = CalibrationSettings(tasks=3, shots=[0, 2], queries=6, finetune_shots=2, steps=[1, 2])
 TEMPERATURES = {"description": 1.5, "examples": 2.0, "fine-tuned": 4.0, "shared adapter": 3.0, "no adapter": 0.5}
@@ -63,6 +64,9 @@ def test_every_regime_gets_a_temperature_that_does_not_raise_the_loss(generator:
         raw, fitted = effect["negative log-likelihood"]
         assert fitted <= raw + 1e-4, name
     assert any(abs(value - 1) > 0.05 for value in generator.calibration.temperatures.values())
+    losses = about["calibrated loss after a fine-tune, by step size"]
+    assert list(losses) == SETTINGS.lrs
+    assert generator.calibration.lr == min(losses, key=losses.get)
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
 
 
@@ -110,6 +114,23 @@ def test_probabilities_are_tempered_and_predictions_stay(generator: Generator) -
         assert not torch.allclose(rows[0], rows[1], atol=1e-4)
         assert bare.predict(INPUTS) == adapter.predict(INPUTS)
         assert [max(row, key=lambda label: row[label]) for row in adapter.predict_proba(INPUTS)] == bare.predict(INPUTS)
+
+
+def test_a_fine_tune_takes_the_calibrated_step_size_unless_told(classifier: Generator) -> None:
+    def tuned(lr: float | None) -> AdapterWeights:
+        return generate(DESCRIPTION, PAIRS, generator=classifier).finetune(steps=2, lr=lr).weights
+
+    plain, usual, large = tuned(None), tuned(1e-3), tuned(0.1)
+    classifier.calibration = Calibration(TEMPERATURES, lr=0.1)
+    assert same(plain, usual)
+    assert not same(usual, large)
+    assert same(tuned(None), large)
+    assert same(tuned(1e-3), usual)
+    assert same(generate(DESCRIPTION, PAIRS, generator=classifier, finetune_steps=2).weights, large)
+
+
+def same(one: AdapterWeights, two: AdapterWeights) -> bool:
+    return all(torch.equal(a, b) for (_, a), (_, b) in zip(one.named(), two.named(), strict=True))
 
 
 def test_an_adapter_keeps_its_temperatures_in_its_folder(classifier: Generator, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def generate_command(
         ),
     ] = None,
     finetune_steps: Annotated[int, typer.Option(min=0, help="Brief fine-tune after generation.")] = 0,
-    lr: LearningRate = 1e-3,
+    lr: LearningRate = None,
     select: Annotated[
         Literal["generated", "auto"],
         typer.Option(
@@ -93,7 +93,7 @@ def finetune_command(
     out: Out,
     examples: ExamplesFile = None,
     steps: Steps = "20",
-    lr: LearningRate = 1e-3,
+    lr: LearningRate = None,
     seed: Seed = 0,
     backbone: BackboneFolder = None,
     input_column: InputColumn = "input",

@@ -18,7 +18,9 @@ Steps = Annotated[
     str,
     typer.Option("--steps", help="Fine-tune steps, or auto: chosen, with the step size, by cross-validation."),
 ]
-LearningRate = Annotated[float, typer.Option("--lr", help="Step size of fine-tuning.")]
+LearningRate = Annotated[
+    float | None, typer.Option("--lr", help="Step size of fine-tuning (default: as the generator was calibrated).")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of fine-tuning.")]
 ExamplesFile = Annotated[
     str | None,
