@@ -1,6 +1,5 @@
 """Few-shot adaptation measured: methods x tasks x shots x fine-tune steps x seeds -> records, written as they come."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,7 @@ from hyperpeft.episodes import draw_episode
 from hyperpeft.metrics import METRICS
 from hyperpeft.progress import followed
 from hyperpeft.recoding import recode
+from hyperpeft.records import Record, append_records, read_records
 from hyperpeft.tasks import Episode, Example, Task, TaskError
 
 log = logging.getLogger(__name__)
@@ -36,35 +36,6 @@ class EvaluationSettings:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     queries: int = 48
     labels: Literal["own", "codes"] = "own"
-
-
-@dataclass(frozen=True)
-class Record:
-    """One cell: a method on a task's query after so many fine-tune steps, and what adapting took.
-
-    score: of the metric, in [0, 1]. loss: mean negative log probability of the right label, confidence: mean
-    probability of the chosen one; None for free text. bins: (bin, answers, sum of confidences, right ones) for each
-    used tenth of the confidences, from which calibration is computed. Costs are of adapting (proposing and fine-tuning,
-    not of answering), shared evenly among the tasks adapted together; flops are those that torch does, counted on one
-    group of tasks for each method and number of shots. peak_bytes is the group's. parameters: trainable ones a task.
-    """
-
-    method: str
-    task: str
-    shots: int
-    steps: int
-    seed: int
-    metric: str
-    score: float
-    loss: float | None
-    confidence: float | None
-    seconds: float
-    cpu_seconds: float
-    flops: int
-    peak_bytes: int | None
-    joules: float | None
-    parameters: int
-    bins: Sequence[Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,41 +107,17 @@ def run_benchmark(
     all methods (`too_few` says which), with a warning that counts them. An interrupted run loses the running cell.
     """
     records = read_records(file) if file and file.exists() else []
-    done = {(r.method, r.task, r.shots, r.steps, r.seed) for r in records}
+    done = {r.key for r in records}
     cells = [cell for cell in cells_of(methods, tasks, settings) if not cell.keys(settings.steps) <= done]
     counted: dict[tuple[Any, ...], int] = {}
     steps = settings.steps
     for cell in followed(cells, lambda cell: cell.work(steps), str, name="measuring"):
         lr = (lrs or {}).get(cell.method.name, 1e-3)
-        new = [r for r in _measure(cell, backbone, steps, lr, counted) if _key(r) not in done]
+        new = [r for r in _measure(cell, backbone, steps, lr, counted) if r.key not in done]
         records += new
         if file:
-            _append(new, file)
+            append_records(new, file)
     return records
-
-
-def read_records(file: Path) -> list[Record]:
-    """Records of a JSONL file; a last line cut short by a crash is left out and removed."""
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-        file.write_text("".join(lines), encoding="utf-8")
-    try:
-        return [Record(**json.loads(line)) for line in lines]
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{file} holds other records than this version writes ({error}). Choose another name=..."
-        ) from error
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    return record.method, record.task, record.shots, record.steps, record.seed
-
-
-def _append(records: Sequence[Record], file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write("".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 
 def cells_of(methods: Sequence[Method], tasks: Sequence[Task], settings: EvaluationSettings) -> Iterator[Cell]:
@@ -181,18 +128,22 @@ def cells_of(methods: Sequence[Method], tasks: Sequence[Task], settings: Evaluat
             message = "%d tasks have too few examples for %d shots and are left out: %s"
             log.warning(message, len(few[shots]), shots, few[shots])
         kept = [task for task in _in_order(tasks) if task.name not in few[shots]]
+        _warn_of_large(methods, kept, shots)
         for seed in settings.seeds:
             episodes = [_drawn(task, shots, seed, settings) for task in kept]
             for method in methods:
                 if method.needs_support and not shots:
                     continue
-                fitting = [episode for episode in episodes if _fits(method, episode)]
-                if missing := len(episodes) - len(fitting):
-                    log.warning(
-                        "%s takes %s examples at most: %d tasks left out", method.name, method.most_support, missing
-                    )
-                for group in groups(fitting):
+                for group in groups([episode for episode in episodes if _fits(method, episode)]):
                     yield Cell(method, group, shots, seed)
+
+
+def _warn_of_large(methods: Sequence[Method], tasks: Sequence[Task], shots: int) -> None:
+    sizes = [shots * max(1, len(task.labels)) for task in tasks]
+    for method in methods:
+        if missing := sum(method.most_support is not None and size > method.most_support for size in sizes):
+            message = "%s takes %s examples at most: %d tasks left out with %d shots"
+            log.warning(message, method.name, method.most_support, missing, shots)
 
 
 def _fits(method: Method, episode: Episode) -> bool:

@@ -28,7 +28,7 @@ class CalibrationSettings:
     """On what temperatures are fitted: at most `tasks` meta-validation tasks, one draw each for a number of shots.
 
     finetune_shots, steps, lrs: of the fine-tunes behind the temperature of `fine-tuned`. Of the step sizes `lrs` that
-    one is kept which has the least loss at its own temperature, over all of `steps`.
+    one is kept which has the least loss at its own temperature, over all of `steps`. 0 shots or no `lrs`: none.
     """
 
     tasks: int = 24
@@ -102,7 +102,9 @@ def _answers(generator: Generator, tasks: Sequence[Task], settings: CalibrationS
 
 
 def _fine_tuned(generator: Generator, tasks: Sequence[Task], settings: CalibrationSettings) -> dict[float, Answers]:
-    """By step size, as `_answers`, after each of the numbers of steps."""
+    """By step size, as `_answers`, after each of the numbers of steps; nothing without shots or step sizes."""
+    if not (settings.finetune_shots and settings.lrs):
+        return {}
     found: dict[float, Answers] = {lr: [] for lr in settings.lrs}
     for group in groups(_episodes(generator, tasks, settings.finetune_shots, settings.queries)):
         asked = [episode.with_query(()) for episode in group]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
 from hyperpeft.baselines import CONDITIONINGS, Generated, Method, Multitask, Scratch, ZeroShot
-from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
+from hyperpeft.benchmark import EvaluationSettings, run_benchmark
 from hyperpeft.calibrating import calibrate
 from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
@@ -25,6 +25,7 @@ from hyperpeft.episodes import can_choose
 from hyperpeft.generator import SECTIONS, Generator
 from hyperpeft.meta_splits import split_tasks
 from hyperpeft.objectives import OBJECTIVES, Objective
+from hyperpeft.records import Record
 from hyperpeft.run_config import Section
 from hyperpeft.tasks import Episode, Task, unique_by_name
 from hyperpeft.training import MODES, EpisodeData, MetaTraining, trainer_arguments

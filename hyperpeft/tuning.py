@@ -10,7 +10,8 @@ import numpy as np
 
 from hyperpeft.backbones import Backbone
 from hyperpeft.baselines import Method
-from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
+from hyperpeft.benchmark import EvaluationSettings, run_benchmark
+from hyperpeft.records import Record
 from hyperpeft.tasks import Task
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hyperpeft.baselines import Generated, Method, Multitask, Scratch, ZeroShot
-from hyperpeft.benchmark import EvaluationSettings, Record, run_benchmark
+from hyperpeft.benchmark import EvaluationSettings, run_benchmark
 from hyperpeft.config import load_config
 from hyperpeft.generator import Generator
+from hyperpeft.records import Record
 from hyperpeft.report import score_tables
 from hyperpeft.run import Run
 from hyperpeft.run_config import RunConfig

@@ -70,6 +70,14 @@ def test_every_regime_gets_a_temperature_that_does_not_raise_the_loss(generator:
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
 
 
+@pytest.mark.parametrize("none", [{"finetune_shots": 0}, {"lrs": []}])
+def test_without_fine_tunes_there_is_no_step_size(classifier: Generator, none: dict[str, Any]) -> None:
+    calibrate(classifier, TRAIN, VALIDATION, replace(SETTINGS, **none))
+    assert classifier.calibration is not None
+    assert classifier.calibration.lr is None
+    assert set(classifier.calibration.temperatures) == set(REGIMES) - {"fine-tuned"}
+
+
 def test_it_is_the_same_again_and_looks_at_no_training_answers(classifier: Generator) -> None:
     calibrate(classifier, TRAIN, VALIDATION, SETTINGS)
     first, about = classifier.calibration, classifier.about["calibration"]

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from scipy.stats import bootstrap, sem
 
 from hyperpeft.baselines import METHODS
-from hyperpeft.benchmark import Record
+from hyperpeft.records import Record
 from hyperpeft.report import Facts, ReportSettings, Results, interval, provenance, score_table, summary, write_report
 from hyperpeft.report.figures import best_baseline
 from hyperpeft.report.findings import calibration, claims, costs, crossing, recovered, savings

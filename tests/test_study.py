@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from hyperpeft.adapters import Lora
 from hyperpeft.backbones import Encoder
 from hyperpeft.baselines import METHODS, Materials, Method, Scratch
-from hyperpeft.benchmark import read_records
 from hyperpeft.config import ConfigError, load_config, read_yaml
 from hyperpeft.generator import SECTIONS, Generator
+from hyperpeft.records import read_records
 from hyperpeft.study import BenchmarkConfig, Study
 from hyperpeft.tasks import Example, Task
 from hyperpeft.tuning import TuningSettings, spread, tune
@@ -207,6 +207,21 @@ def test_more_shots_steps_and_seeds_are_added_to_a_folder(home: Path, counted: t
     assert "2 shots, 0 steps: of 2 seeds fewer for no adapter (1)." in report
     assert "| counted |" in report
     assert "0.1: " in report
+
+
+def test_a_report_may_be_of_some_tasks(measured: Path, home: Path) -> None:
+    folder = copied(measured, home)
+    whole = read_records(folder / "records.jsonl")
+    some = sorted({record.task for record in whole})[0]
+    assert study(home, f"report.tasks={some}").run() == [record for record in whole if record.task == some]
+    assert read_records(folder / "records.jsonl") == whole
+    assert (folder / "report.md").read_text().splitlines()[2].startswith("- 1 tasks")
+
+
+@pytest.mark.parametrize(("pattern", "message"), [("(", "no regular expression"), ("none_such", "matches no task")])
+def test_a_pattern_of_no_task_is_an_error(home: Path, pattern: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        study(home, f"report.tasks={pattern}")
 
 
 def copied(measured: Path, home: Path) -> Path:

@@ -50,9 +50,8 @@ class SetFit(Method):
     step size and sampling) with texts cut at the backbone's `max_tokens`. Works in fp32; descriptions and label texts
     are not used; a label without an example is never chosen. Its steps are its own: it is measured at 0 fine-tune
     steps. No logs, no checkpoints, no network. Cost grows with the square of the support: 300 examples are 45,000
-    pairs, and the benchmark asks for no more. The package warms up from a
-    step size of 0 over the first tenth of the steps, so that a support of 16 pairs or fewer (1 shot of two labels)
-    trains the head alone.
+    pairs, and the benchmark asks for no more. The package warms up from a step size of 0 over the first tenth of the
+    steps, so that a support of 16 pairs or fewer (1 shot of two labels) trains the head alone.
     """
 
     name = "SetFit"

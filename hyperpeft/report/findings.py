@@ -1,11 +1,13 @@
 """What the records say: claims, steps and cost saved, gain recovered, calibration, cost."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hyperpeft.baselines import CONDITIONINGS, Generated
+from hyperpeft.config import ConfigError
 from hyperpeft.report.intervals import Column, Comparison, Interval, Results, differences, interval
 
 CONTROLS = tuple(Generated.name_of(name) for name in CONDITIONINGS if name != "joint")
@@ -18,7 +20,8 @@ class ReportSettings:
 
     ours: the method that claims are made for. references: the methods that it is compared with; null: all.
     rivals: the methods whose steps and cost to reach ours are counted. oracle: what adapting could give at best.
-    at: the fine-tune steps of ours that rivals must reach.
+    at: the fine-tune steps of ours that rivals must reach. tasks: a regular expression; only tasks whose whole name it
+    matches are reported.
     """
 
     ours: str = "generated"
@@ -26,6 +29,17 @@ class ReportSettings:
     rivals: list[str] = field(default_factory=lambda: ["from scratch", "shared multi-task adapter"])
     oracle: str = "task oracle"
     at: list[int] = field(default_factory=lambda: [0, 5, 20])
+    tasks: str = ".*"
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.tasks)
+        except re.error as error:
+            raise ConfigError(f"report.tasks is no regular expression: {self.tasks!r} ({error}).") from error
+
+    def covers(self, task: str) -> bool:
+        """Whether the report is of this task too."""
+        return re.fullmatch(self.tasks, task) is not None
 
 
 @dataclass(frozen=True)

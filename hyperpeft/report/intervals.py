@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from hyperpeft.baselines import METHODS
-from hyperpeft.benchmark import Record
+from hyperpeft.records import Record
 
 Column = tuple[int, int]
 RESAMPLES = 2000

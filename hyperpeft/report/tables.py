@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from hyperpeft.benchmark import Record
+from hyperpeft.records import Record
 from hyperpeft.report.intervals import Column, Results
 
 

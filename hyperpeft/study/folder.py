@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from hyperpeft.benchmark import Record, read_records
 from hyperpeft.config import ConfigError, read_yaml
+from hyperpeft.records import Record, read_records
 from hyperpeft.tuning import Tuned
 
 FREE = ("methods", "report", "threads", "output")

@@ -14,12 +14,13 @@ from rich.table import Table
 
 from hyperpeft.backbones.pretrained import fingerprint
 from hyperpeft.baselines import METHODS, Materials, Method, Oracle, Scratch
-from hyperpeft.benchmark import EvaluationSettings, Record, cells_of, run_benchmark, too_few
+from hyperpeft.benchmark import EvaluationSettings, cells_of, run_benchmark, too_few
 from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.episodes import EpisodeSource
 from hyperpeft.estimate import minutes, minutes_of_meta_training
 from hyperpeft.generator import Generator
 from hyperpeft.loading import load_generator
+from hyperpeft.records import Record
 from hyperpeft.report import Facts, ReportSettings, Results, provenance, score_tables, write_report
 from hyperpeft.run import STARTS, Run
 from hyperpeft.study.demand import NotYetMadeError, TasksOnDemand, UnavailableError
@@ -76,13 +77,13 @@ class Study:
         self._check_tasks()
 
     def run(self) -> list[Record]:
-        """Say what it costs, tune, measure what is not measured yet, write the report; returns every record."""
+        """Say what it costs, tune, measure what is not measured yet, write the report; returns the records in it."""
         self.folder.begin(self.plain, self.identity, provenance(self.generator.backbone.device))
         log.info(self.estimate())
         methods = self.methods()
         tuned = self._tuned(methods)
         lrs = {name: found.chosen for name, found in tuned.items()}
-        records = self._measure(methods, lrs)
+        records = [record for record in self._measure(methods, lrs) if self.settings.covers(record.task)]
         write_report(Results(records), self._facts(), self.settings, self.folder.path)
         return records
 
@@ -243,6 +244,9 @@ class Study:
         )
         if both:
             raise ConfigError(f"the generator was meta-trained on {both}: choose a corpus or splits without them.")
+        if not any(self.settings.covers(task.name) for task in self.tasks):
+            names = [task.name for task in self.tasks]
+            raise ConfigError(f"report.tasks={self.settings.tasks!r} matches no task as a whole. There are {names}.")
         for shots, few in self.too_few.items():
             if len(self.tasks) - len(few) < 2:
                 raise ConfigError(
@@ -252,12 +256,13 @@ class Study:
 
     def _facts(self) -> Facts:
         settings = self.folder.settings()
+        tasks = [task for task in self.tasks if self.settings.covers(task.name)]
         return Facts(
             title=f"Benchmark {self.plain['name']}",
             config=settings,
             generator=f"{self.plain['generator'] or 'inside the package'}#{self.identity}",
-            tasks=[task.name for task in self.tasks],
-            too_few=too_few(self.tasks, EvaluationSettings(**settings["evaluation"])),
+            tasks=[task.name for task in tasks],
+            too_few=too_few(tasks, EvaluationSettings(**settings["evaluation"])),
             left_out=self.left_out,
             step_sizes=self.folder.step_sizes(),
             sittings=self.folder.sittings(),
