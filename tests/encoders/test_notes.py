@@ -15,6 +15,11 @@ from hyperpeft.encoders.notes import notes
             "Answer if it is billing",
         ),
         ("Write A for money matters. Write B for parcels. Otherwise C.", "Write for money matters"),
+        ("Which team is it: billing (A), shipping (B) or returns (C)?", "billing"),
+        ("Choose A (billing, unless it is late), B (shipping) or C (returns).", "billing, unless it is late"),
+        ("Is it billing? A. Is it shipping? B. Anything else? C.", "Is it billing"),
+        ("Billing, shipping or returns? Answer A, B or C in that order.", "Billing"),
+        ("The letters C, A and B stand for returns, billing and shipping.", "billing"),
     ],
 )
 def test_the_words_around_a_code(description: str, expected: str) -> None:
@@ -24,6 +29,28 @@ def test_the_words_around_a_code(description: str, expected: str) -> None:
 def test_codes_are_matched_with_their_case_and_as_whole_words() -> None:
     assert notes(["A tram is a means of transport; B is a boat."], ("A", "B"))[1] == ["is a boat"]
     assert notes(["a means tall; b means short"], ("a", "b")) == [["means tall"], ["means short"]]
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "+ for praise; ! for an order; ? for doubt",
+        "A plus is praise, an exclamation mark an order, a question mark doubt.",
+    ],
+)
+def test_labels_that_are_signs_do_not_end_sentences_and_have_names(description: str) -> None:
+    praise, order, doubt = (" ".join(told) for told in notes([description], ("+", "!", "?")))
+    for note, own, others in [
+        (praise, "praise", ("order", "doubt")),
+        (order, "order", ("praise", "doubt")),
+        (doubt, "doubt", ("praise", "order")),
+    ]:
+        assert own in note
+        assert not any(other in note for other in others)
+
+
+def test_a_list_of_as_many_other_things_needs_a_word_of_order() -> None:
+    assert notes(["Mind the food, the service and the price. Answer A, B or C."], ("A", "B", "C")) == [[], [], []]
 
 
 def test_words_are_matched_without_case() -> None:
