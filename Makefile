@@ -29,7 +29,7 @@ bench: setup
 	for command in \
 		"step_cost.py --all --hidden 256 --layers 4 --tokens 32 --repeats 3" \
 		"generation_cost.py --repeats 3" \
-		"finetune_cost.py --repeats 1" \
+		"finetune_cost.py --repeats 3" \
 		"mixed_rows.py --hidden 256 --layers 4 --repeats 3" \
 		"growth.py --repeats 3"; \
 	do \
