@@ -89,7 +89,7 @@ def _index(mark: str) -> int:
 
 def _without_brackets(text: str) -> str:
     """Labels with words in brackets behind them, or in brackets behind words, as sentences of their own."""
-    text = re.sub(rf"([^.;:?!()\n]*)\(\s*({MARK})\s*\)", r";\1 \2;", text)
+    text = re.sub(rf"(?<![^.;:?!()\n])([^.;:?!()\n]*)\(\s*({MARK})\s*\)", r";\1 \2;", text)
     return re.sub(rf"({MARK})\s*\(([^()]*)\)", r";\1 \2;", text)
 
 

@@ -92,3 +92,8 @@ def test_a_label_within_another_is_not_confused() -> None:
 
 def test_labels_with_signs_of_patterns() -> None:
     assert notes(["(+) means praise; (-) means blame"], ("(+)", "(-)")) == [["praise"], ["blame"]]
+
+
+@pytest.mark.timeout(10)
+def test_a_long_text_without_marks_is_read_in_a_moment() -> None:
+    assert notes(["word " * 30_000], ("A", "B")) == [[], []]
