@@ -86,9 +86,9 @@ def _counts(examples: Sequence[Example], task: Task) -> dict[str, int]:
 class EpisodeSource:
     """Episode number n of an endless meta-training run, a function of (seed, n) alone.
 
-    Families are drawn evenly, then a task of the family. Episodes n with equal n // settings.tasks form a meta-batch
-    and share their number of shots, which is less only where labels or examples are too many or too few for it.
-    Raises TaskError if there is nothing to draw from.
+    Families are drawn by their weights, then a task of the family. Episodes n with equal n // settings.tasks form a
+    meta-batch and share their number of shots, which is less only where labels or examples are too many or too few for
+    it. Raises TaskError if there is nothing to draw from.
     """
 
     def __init__(self, tasks: Sequence[Task], settings: EpisodeSettings, seed: int):
@@ -129,11 +129,16 @@ class _Families:
         self.members: dict[str, list[Task]] = {}
         for task in sorted(tasks, key=lambda task: (task.family or task.name, task.name)):
             self.members.setdefault(task.family or task.name, []).append(task)
-        self._evenly = list(self.members.values())
+        self._families = list(self.members.values())
+        self._weights = [max(task.weight for task in family) for family in self._families]
+        self._alike = len(set(self._weights)) < 2
 
     def draw(self, random: Random) -> Task:
-        """A task of a family, families evenly."""
-        return random.choice(random.choice(self._evenly))
+        """A task of a family, families by their weights."""
+        if self._alike:
+            return random.choice(random.choice(self._families))
+        (family,) = random.choices(self._families, self._weights)
+        return random.choice(family)
 
     def sibling(self, task: Task, random: Random) -> Task:
         """Another task of the same family; the task itself where it has none."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -56,10 +57,9 @@ class Run:
 
     def _tasks(self) -> dict[str, list[Task]]:
         parts: dict[str, list[Task]] = {}
-        corpora = open_corpora(self.plain["corpus"])
-        for corpus in corpora:
-            splits = corpus.splits
-            for split, tasks in split_tasks(unique_by_name(corpus.read()), splits, self.config.licences).items():
+        for corpus in open_corpora(self.plain["corpus"]):
+            read = [replace(task, weight=corpus.weight) for task in unique_by_name(corpus.read())]
+            for split, tasks in split_tasks(read, corpus.splits, self.config.licences).items():
                 parts.setdefault(split, []).extend(tasks)
         for tasks in parts.values():
             unique_by_name(tasks)

@@ -21,7 +21,8 @@ class Task:
     """A task, described (several paraphrases) and shown (examples).
 
     `labels` maps each label to its description (empty string: none); an empty mapping means text-to-text.
-    `family` groups tasks of one source or theme: meta-splits never cut through a family.
+    `family` groups tasks of one source or theme: meta-splits never cut through a family. `weight`: how often its family
+    is drawn for meta-training, against others.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Task:
     metric: str = "exact_match"
     source: str = ""
     licence: str = ""
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.descriptions and not self.examples:

@@ -12,9 +12,11 @@ class Corpus(ABC):
     """A source of tasks; `read()` yields them in a fixed order. Raises TaskError naming file, line and field.
 
     `splits`: what `meta_splits.split_tasks` takes: a file, a folder, or a mapping task -> split; None makes splits.
+    `weight`: how often its families are drawn for meta-training, against those of other parts of a mixture.
     """
 
     splits: str | Mapping[str, str] | None
+    weight: float = 1.0
 
     @abstractmethod
     def read(self) -> Iterator[Task]:

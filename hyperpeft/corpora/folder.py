@@ -47,14 +47,19 @@ def read_task(file: Path) -> Task:
     place = f"{file}: descriptions"
     descriptions = tuple(_text(item, place) for item in _list(fields["descriptions"], place))
     examples = _examples(fields["examples"], file)
-    texts = {key: _text(fields.get(key, ""), f"{file}: {key}") for key in ("name", "family", "source", "licence")}
+    name, family, source, licence = (
+        _text(fields.get(key, ""), f"{file}: {key}") for key in ("name", "family", "source", "licence")
+    )
     try:
         return Task(
+            name=name,
+            family=family,
+            source=source,
+            licence=licence,
             descriptions=descriptions,
             examples=examples,
             labels=labels,
             metric=known_metric(fields.get("metric", "accuracy" if labels else "exact_match")),
-            **texts,
         )
     except TaskError as error:
         raise TaskError(f"{file}: {error}") from error

@@ -30,11 +30,6 @@ NAMES = {
     "8": "eight|eighth",
     "9": "nine|ninth",
 }
-FRAME = (
-    r"a|an|and|answers?|are|as|be|being|by|call(ed|s)?|choose|for|gets?|give|go(es)?|here|if|in|is|its?|marks?|means?|"
-    r"noted?|of|on|one|or|pick|please|put|return|say|signals?|stands?|tag|that|the|these|they|this|to|type|use|when|"
-    r"where|which|with|write"
-)
 MARK = "[\ue000-\uf8ff]"
 SENTENCE_ENDS = r"(?<=[.;?!\n])\s+|[;\n]+"
 CLAUSE_ENDS = (r"[;:()]", r"[,;:()]", r"[,;:()]|\band\b|\bor\b")
@@ -55,9 +50,8 @@ def notes(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[str]]
     sentence with several labels is cut into ever smaller clauses until each of them has words of its own on a side
     that all have in common ("A means praise, B means blame"): what only lists them ("Answer with A or B, please") says
     nothing, unless a list of as many things is said to have the same order ("praise or blame? A or B, in that order").
-    Labels and what only joins them to the rest ("means", "answer") are left out of the words. Labels of one or two
-    characters are matched with their case, longer ones without; a sign or digit that is not there itself by its
-    English name ("a plus").
+    Labels are left out of the words. Those of one or two characters are matched with their case, longer ones without;
+    a sign or digit that is not there itself by its English name ("a plus").
     """
     told: list[list[str]] = [[] for _ in labels]
     for description in descriptions:
@@ -118,7 +112,7 @@ def _shared_out(sentence: str) -> dict[str, list[str]]:
             if len(found := set(re.findall(MARK, clause))) == 1:
                 (mark,) = found
                 before, after = clause.split(mark, maxsplit=1)
-                sides[mark] |= {side for side, text in (("before", before), ("after", after)) if _says(text)}
+                sides[mark] |= {side for side, text in (("before", before), ("after", after)) if _words(text)}
                 told[mark] += filter(None, [_words(clause)])
         if all(told.values()):
             return told if set.intersection(*sides.values()) else {}
@@ -147,12 +141,7 @@ def _in_order(text: str, count: int) -> list[list[str]]:
 
 
 def _words(text: str) -> str:
-    """The text without labels, and without the words and marks of FRAME around it; may be empty."""
-    words = re.sub(MARK, " ", text).split()
-    bare = [re.sub(r"[\W_]", "", word).lower() for word in words]
-    said = [place for place, word in enumerate(bare) if word and not re.fullmatch(FRAME, word)]
-    return " ".join(words[said[0] : said[-1] + 1]).strip(" '\"`.,;:?!()=-") if said else ""
-
-
-def _says(text: str) -> bool:
-    return re.search(r"(?!\b(and|or)\b)\b\w", text) is not None
+    """The text without labels, marks around it and a conjunction before it; empty where no word is left."""
+    words = re.sub(r"\s+", " ", re.sub(MARK, " ", text)).strip(" '\"`.,;:?!()=-")
+    words = re.sub(r"^(?:and|or)\b|\b(?:and|or)$", "", words).strip(" ,")
+    return words if re.search(r"\w", words) else ""

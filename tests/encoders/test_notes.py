@@ -8,16 +8,16 @@ from hyperpeft.encoders.notes import notes
 @pytest.mark.parametrize(
     ("description", "expected"),
     [
-        ("Say which team answers. (A means billing; B means shipping; C means returns)", "billing"),
+        ("Say which team answers. (A means billing; B means shipping; C means returns)", "means billing"),
         ("Which team? A: billing, B: shipping, C: returns.", "billing"),
         (
             "Answer A if it is billing, answer B if it is shipping, answer C if it is returns.",
-            "billing",
+            "Answer if it is billing",
         ),
-        ("Write A for money matters. Write B for parcels. Otherwise C.", "money matters"),
+        ("Write A for money matters. Write B for parcels. Otherwise C.", "Write for money matters"),
         ("Which team is it: billing (A), shipping (B) or returns (C)?", "billing"),
         ("Choose A (billing, unless it is late), B (shipping) or C (returns).", "billing, unless it is late"),
-        ("Is it billing? A. Is it shipping? B. Anything else? C.", "billing"),
+        ("Is it billing? A. Is it shipping? B. Anything else? C.", "Is it billing"),
         ("Billing, shipping or returns? Answer A, B or C in that order.", "Billing"),
         ("The letters C, A and B stand for returns, billing and shipping.", "billing"),
     ],
@@ -27,8 +27,8 @@ def test_the_words_around_a_code(description: str, expected: str) -> None:
 
 
 def test_codes_are_matched_with_their_case_and_as_whole_words() -> None:
-    assert notes(["A tram is a means of transport; B is a boat."], ("A", "B"))[1] == ["boat"]
-    assert notes(["a means tall; b means short"], ("a", "b")) == [["tall"], ["short"]]
+    assert notes(["A tram is a means of transport; B is a boat."], ("A", "B"))[1] == ["is a boat"]
+    assert notes(["a means tall; b means short"], ("a", "b")) == [["means tall"], ["means short"]]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_list_of_as_many_other_things_needs_a_word_of_order() -> None:
 
 def test_words_are_matched_without_case() -> None:
     text = "Urgent: somebody is hurt. Normal: it can wait."
-    assert notes([text], ("urgent", "normal")) == [["somebody is hurt"], ["can wait"]]
+    assert notes([text], ("urgent", "normal")) == [["somebody is hurt"], ["it can wait"]]
 
 
 @pytest.mark.parametrize(
@@ -76,22 +76,26 @@ def test_a_list_of_labels_says_nothing(description: str) -> None:
 def test_nothing_counts_unless_something_is_said_of_every_label() -> None:
     told, silent = "Urgent means that somebody is hurt.", "All others are normal."
     assert notes([told], ("urgent", "normal")) == [[], []]
-    assert notes([told, silent], ("normal", "urgent")) == [["All others"], ["somebody is hurt"]]
+    assert notes([told, silent], ("normal", "urgent")) == [["All others are"], ["means that somebody is hurt"]]
 
 
 def test_all_descriptions_count_in_any_order() -> None:
     texts = ["A means praise, B means blame.", "Praise is A and blame is B."]
-    assert notes(texts, ("A", "B")) == notes(texts[::-1], ("A", "B")) == [["Praise", "praise"], ["blame", "blame"]]
+    assert (
+        notes(texts, ("A", "B"))
+        == notes(texts[::-1], ("A", "B"))
+        == [["Praise is", "means praise"], ["blame is", "means blame"]]
+    )
 
 
 def test_a_label_within_another_is_not_confused() -> None:
     text = "not toxic means that nobody is insulted; toxic means that somebody is insulted"
-    told = [["somebody is insulted"], ["nobody is insulted"]]
+    told = [["means that somebody is insulted"], ["means that nobody is insulted"]]
     assert notes([text], ("toxic", "not toxic")) == told
 
 
 def test_labels_with_signs_of_patterns() -> None:
-    assert notes(["(+) means praise; (-) means blame"], ("(+)", "(-)")) == [["praise"], ["blame"]]
+    assert notes(["(+) means praise; (-) means blame"], ("(+)", "(-)")) == [["means praise"], ["means blame"]]
 
 
 @pytest.mark.timeout(10)
