@@ -147,6 +147,20 @@ def test_families_are_drawn_evenly_and_tasks_evenly_within_one() -> None:
         assert all(abs(counts[f"big{n}"] - 111) < 50 for n in range(9))
 
 
+def test_families_are_drawn_by_their_weights() -> None:
+    heavy = [replace(choice(f"t{n}", family="heavy"), weight=3.0) for n in range(2)]
+    source = EpisodeSource([*heavy, choice("lone"), choice("other")], PLAIN, 0)
+    counts = Counter(episode.task for episode in drawn(source, 3000))
+    assert abs(counts["t0"] + counts["t1"] - 1800) < 110  # four standard deviations
+    assert abs(counts["t0"] - 900) < 110
+    assert abs(counts["lone"] - 600) < 90
+
+
+def test_equal_weights_change_no_draw() -> None:
+    heavier = [replace(task, weight=7.0) for task in MANY]
+    assert drawn(EpisodeSource(heavier, RICH, 0), 40) == drawn(EpisodeSource(MANY, RICH, 0), 40)
+
+
 def test_siblings_are_other_tasks_of_the_family_before() -> None:
     tasks = [choice(f"t{n}", family=f"f{n // 3}") for n in range(12)] + [choice("alone", family="single")]
     family = {task.name: task.family for task in tasks}

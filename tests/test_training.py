@@ -144,6 +144,11 @@ def run(overrides: list[str], *more: str) -> Run:
     return Run(load_config(RunConfig, [], [*overrides, *more]))
 
 
+def test_the_weight_of_a_corpus_is_that_of_its_tasks(run_overrides: list[str]) -> None:
+    for part in run(run_overrides, "corpus.weight=2.5").parts.values():
+        assert {task.weight for task in part} == {2.5}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("steps", [2, 3, 4])
 def test_a_resumed_run_equals_an_uninterrupted_one(

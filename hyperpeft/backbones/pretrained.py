@@ -128,13 +128,16 @@ def _before_first(table: nn.Embedding) -> int:
     return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
-def fast_dtype(setting: str = "auto") -> torch.dtype:
-    """The dtype of the frozen backbone. `auto`: bf16 where the GPU or the CPU (AMX, AVX512-BF16) computes in it."""
+def fast_dtype(setting: str = "auto", *, cpu: bool = False) -> torch.dtype:
+    """The dtype of a frozen model. `auto`: bf16 where the GPU or the CPU (AMX, AVX512-BF16) computes in it.
+
+    `cpu`: the model stays on the CPU, even beside a GPU.
+    """
     if setting in DTYPES:
         return DTYPES[setting]
     if setting != "auto":
         raise ConfigError(f"dtype {setting!r} does not exist; there is 'auto', {', '.join(map(repr, DTYPES))}.")
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not cpu:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32

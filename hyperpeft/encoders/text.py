@@ -13,28 +13,31 @@ import torch
 from torch import Tensor
 
 from hyperpeft.backbones import MINILM, Encoder
+from hyperpeft.backbones.pretrained import fast_dtype
 from hyperpeft.config import ConfigError
 
 AT_ONCE = 64
 
 
 class TextEncoder:
-    """Sentence embeddings `[text d]` of a frozen encoder model in fp32, unit length; its token states too.
+    """Sentence embeddings `[text d]` of a frozen encoder model, fp32 of unit length; its token states too.
 
     Not an nn.Module: nothing of it is trained or checkpointed. Each text is computed by itself, so that its
     embedding does not depend on its company, and kept in an SQLite file
     under `cache` (default: $HYPERPEFT_CACHE, else ~/.cache/hyperpeft). `cache=""` keeps none. Token states are kept in
-    memory alone. `together` is faster, for use.
+    memory alone. `together` is faster, for use. `dtype`: what the model computes in; `auto` is bf16 where the CPU does
+    that fast, three times as fast for MiniLM, whose embeddings then are about 0.01 away from those of float32.
     """
 
-    def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None):
+    def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None, dtype: str = "auto"):
         self.model = model
-        self.encoder = Encoder(model, max_tokens=max_tokens, dtype="float32")
+        computed_in = fast_dtype(dtype, cpu=True)
+        self.encoder = Encoder(model, max_tokens=max_tokens, dtype=str(computed_in).removeprefix("torch."))
         self.d_text: int = self.encoder.model.config.hidden_size
         self.layers: int = self.encoder.model.config.num_hidden_layers
         self._known: dict[str, Tensor] = {}
         self._states: dict[tuple[int, str], Tensor] = {}
-        self._store = _Store(_cache_file(self.encoder.identity, max_tokens, cache))
+        self._store = _Store(_cache_file(self.encoder.identity, max_tokens, computed_in, cache))
         self._near: dict[str, Tensor] = {}
         self._together = False
         self._keeps = True
@@ -74,7 +77,7 @@ class TextEncoder:
 
     @contextmanager
     def together(self, *, keep: bool = True) -> Iterator[None]:
-        """Compute texts that are not known yet in batches of like length: about twice as fast, equal to about 1e-6.
+        """Compute texts that are not known yet in batches of like length: twice as fast, in fp32 equal to about 1e-6.
 
         Kept in memory, never on disk; `keep=False` keeps none: to measure what new tasks cost.
         """
@@ -166,8 +169,9 @@ def _key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _cache_file(identity: str, max_tokens: int, cache: str | None) -> Path | None:
+def _cache_file(identity: str, max_tokens: int, dtype: torch.dtype, cache: str | None) -> Path | None:
     if cache == "":
         return None
     folder = Path(cache or os.environ.get("HYPERPEFT_CACHE") or Path.home() / ".cache" / "hyperpeft")
-    return folder / f"{identity.rsplit('#')[-1]}-{max_tokens}.sqlite"
+    kind = "" if dtype == torch.float32 else "-" + str(dtype).removeprefix("torch.")
+    return folder / f"{identity.rsplit('#')[-1]}-{max_tokens}{kind}.sqlite"

@@ -232,9 +232,22 @@ def test_a_mixture_gives_its_parts_in_order_nested_ones_too(folder: Path) -> Non
     assert [corpus.splits for corpus in corpora] == ["x", "y", "z"]
 
 
+def test_the_weight_of_a_mixture_multiplies_that_of_its_parts(folder: Path) -> None:
+    part = {"kind": "folder", "path": str(folder)}
+    inner = {"kind": "mixture", "weight": 3, "parts": {"x": part, "y": {**part, "weight": 0.5}}}
+    corpora = open_corpora({"kind": "mixture", "parts": {"in": inner, "z": part}})
+    assert [corpus.weight for corpus in corpora] == [3.0, 1.5, 1.0]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"kind": "folder", "path": "x", "weight": 0}, "corpus.weight is 0: give a number above 0"),
+        ({"kind": "folder", "path": "x", "weight": "2"}, "corpus.weight is '2': give a number"),
+        (
+            {"kind": "mixture", "parts": {"a": {"kind": "folder", "path": "x", "weight": -1}}},
+            "corpus.parts.a.weight is -1",
+        ),
         ({"kind": "foldr", "path": "x"}, r"corpus.kind: there is no 'foldr'. Did you mean 'folder'\?"),
         ({"kind": "folder", "pth": "x"}, r"corpus has no setting 'pth'. Did you mean 'path'\?"),
         ({"kind": "mixture"}, "corpus is a mixture without parts. Give corpus.parts"),

@@ -129,8 +129,8 @@ def texts() -> list[str]:
     return [text[start : start + length] for length in (1, 5, 17, 40, 62) for start in (0, 4, 10, 15)]
 
 
-def fresh(folders: dict[str, Path], cache: Path | str = "") -> TextEncoder:
-    return TextEncoder(str(folders["bert"]), max_tokens=64, cache=str(cache))
+def fresh(folders: dict[str, Path], cache: Path | str = "", dtype: str = "float32") -> TextEncoder:
+    return TextEncoder(str(folders["bert"]), max_tokens=64, cache=str(cache), dtype=dtype)
 
 
 def test_an_embedding_does_not_depend_on_company_to_the_last_bit(folders: dict[str, Path]) -> None:
@@ -237,8 +237,30 @@ def test_together_is_as_one_by_one_and_kept_in_memory_alone(
 
 def test_another_model_or_length_has_another_cache(folders: dict[str, Path], tmp_path: Path) -> None:
     fresh(folders, tmp_path)(["a text"])
-    TextEncoder(str(folders["bert"]), max_tokens=32, cache=str(tmp_path))(["a text"])
+    TextEncoder(str(folders["bert"]), max_tokens=32, cache=str(tmp_path), dtype="float32")(["a text"])
     assert len(list(tmp_path.glob("*.sqlite"))) == 2
+
+
+def test_in_bf16_it_is_nearly_the_same_and_kept_apart(folders: dict[str, Path], tmp_path: Path) -> None:
+    exact = fresh(folders, tmp_path)(texts())
+    for _ in range(2):  # computed, then read
+        rounded = fresh(folders, tmp_path, "bfloat16")(texts())
+        assert rounded.dtype == torch.float32
+        assert 0 < (rounded - exact).norm(dim=1).max() < 0.05
+        assert torch.allclose(rounded.norm(dim=1), torch.ones(len(rounded)))
+    assert torch.equal(fresh(folders, tmp_path)(texts()), exact)
+    assert len(list(tmp_path.glob("*.sqlite"))) == 2
+
+
+def test_beside_a_gpu_it_computes_in_what_its_cpu_does_fast(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    for fast, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        assert fresh(folders, dtype="auto").encoder.model.dtype == dtype
 
 
 def test_without_a_cache_nothing_is_written(
