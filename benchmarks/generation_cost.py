@@ -23,7 +23,7 @@ from hyperpeft.cost import Meter
 from hyperpeft.generator import Generator
 from hyperpeft.tasks import Episode, Example
 
-FROM_DESCRIPTION = Target("one adapter from a description / backbone forward", goal=1.0, recorded=1.2)
+FROM_DESCRIPTION = Target("one adapter from a description / backbone forward", goal=1.0)
 AT_ONCE = Target("hypernetwork alone, one by one / at once", goal=20.0, recorded=1.2, at_least=True)
 MEMORY = Target("peak bytes an adapter / bytes of the adapter", goal=4.0)
 
