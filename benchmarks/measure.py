@@ -123,19 +123,24 @@ def verdict(found: Sequence[tuple[Target, float]]) -> int:
 
 def random_llama(folder: str | Path, *, hidden: int = 512, layers: int = 8, dtype: str = "float32") -> CausalLm:
     """A Llama-shaped model with random weights as a backbone; about 27M parameters unless smaller."""
+    sizes = {"hidden_size": hidden, "intermediate_size": hidden * 43 // 16, "num_hidden_layers": layers}
+    save_llama(folder, torch.float32, **sizes, num_attention_heads=8)
+    return CausalLm(str(folder), dtype=dtype)
+
+
+def save_llama(folder: str | Path, dtype: torch.dtype, **sizes: int) -> None:
+    """Random weights of a Llama shape, made on the current default device, with a tokenizer."""
     disable_progress_bar()
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=hidden,
-        intermediate_size=hidden * 43 // 16,
-        num_hidden_layers=layers,
-        num_attention_heads=8,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **sizes))
+    finally:
+        torch.set_default_dtype(before)
+    model.save_pretrained(folder)
     words = Tokenizer(WordLevel({"<pad>": 0, "<s>": 1}, unk_token="<pad>"))
     PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>").save_pretrained(folder)
-    return CausalLm(str(folder), dtype=dtype)
 
 
 def everyday(tasks: int, examples: int) -> list[Episode]:

@@ -84,8 +84,8 @@ def batch_for(backbone: Backbone[Any], case: Case) -> Any:
     """Random tokens for a language model, the second half of each row scored; real texts for an encoder."""
     if not isinstance(backbone, CausalLm):
         return backbone.support_batch(everyday(case.tasks, case.rows))
-    ids = torch.randint(2, VOCABULARY, (case.tasks * case.rows, case.tokens))
-    targets = ids.where(torch.arange(case.tokens) >= case.tokens // 2, -100)
+    ids = torch.randint(2, VOCABULARY, (case.tasks * case.rows, case.tokens), device=backbone.device)
+    targets = ids.where(torch.arange(case.tokens, device=ids.device) >= case.tokens // 2, -100)
     return CausalLmBatch(ids, torch.ones_like(ids), targets, case.tasks)
 
 
@@ -94,8 +94,8 @@ def meta_step(backbone: Backbone[Any], batch: Any, case: Case) -> tuple[Work, nn
     adapter = case.adapter()
     targets, readout = backbone.targets(adapter), backbone.readout_defaults()
     sizes = {"head": case.head, "d_hidden": case.d_hidden}
-    made = Hypernetwork(adapter, targets, backbone.identity, readout, d_task=D_TASK, **sizes)
-    z = torch.randn(case.tasks, D_TASK)
+    made = Hypernetwork(adapter, targets, backbone.identity, readout, d_task=D_TASK, **sizes).to(backbone.device)
+    z = torch.randn(case.tasks, D_TASK, device=backbone.device)
 
     def step() -> None:
         with backbone.adapted(made(z), train=True):

@@ -8,6 +8,7 @@ import generation_cost
 import growth
 import measure
 import mixed_rows
+import model_scale
 import precision
 import pytest
 import step_cost
@@ -44,6 +45,17 @@ def test_step_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert step_cost.main([*SMALL, "--tasks", "2", "--rows", "1"]) in (0, 1)
     printed = capsys.readouterr().out
     check(printed, step_cost.TIME, step_cost.MEMORY)
+    assert "PEFT LoRA" in printed
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_disable` is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
+@pytest.mark.parametrize("more", [[], ["--checkpointing"]])
+def test_model_scale(capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    small = ["--shape", "tiny", "--tasks", "2", "--rows", "1", "--tokens", "8", "--repeats", "1"]
+    assert model_scale.main([*small, *more]) in (0, 1)
+    printed = capsys.readouterr().out
+    check(printed, model_scale.THROUGHPUT, model_scale.MEMORY)
     assert "PEFT LoRA" in printed
 
 

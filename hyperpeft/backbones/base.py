@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -15,7 +15,7 @@ from hyperpeft.adapters import ADAPTERS, ALL, USUAL, AdapterKind, Choice, Sort, 
 from hyperpeft.adapters.copies import Copies
 from hyperpeft.backbones.defaults import default_names, is_expert, refuse_experts
 from hyperpeft.backbones.grouping import grouped
-from hyperpeft.backbones.install import installed, regrouped
+from hyperpeft.backbones.install import checkpointed, installed, regrouped, transformer_layers
 from hyperpeft.backbones.places import NEEDS, PLACES
 from hyperpeft.backbones.pretrained import fingerprint, portable
 from hyperpeft.config import ConfigError, did_you_mean
@@ -39,15 +39,30 @@ class Backbone(ABC, Generic[Batch]):
     A batch holds `(task row)`: the same number of rows for every task, those of a task together.
     `classifies`: whether it can do nothing but choose among labels.
     `unused`: parts of the model that this backbone never computes, such as a pooler: nothing there is a target.
+    `gradient_checkpointing`: for training, keep the inputs of the model's layers alone and compute the layers again in
+    backward (Chen et al. 2016, arXiv:1604.06174): a third slower, much less memory where there are many layers.
     """
 
     classifies: bool = False
     unused: tuple[str, ...] = ()
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        gradient_checkpointing: bool = False,
+    ):
+        if gradient_checkpointing and not transformer_layers(model):
+            kind = model.config.model_type
+            raise ConfigError(
+                f"backbone.gradient_checkpointing: transformers cannot compute the layers of {kind!r} models again. "
+                "Set it to false."
+            )
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
+        self.gradient_checkpointing = gradient_checkpointing
         self._readout: Mapping[str, Tensor] | None = None
         self._installed: AdapterWeights | None = None
         self._places: dict[str, list[Target]] = {}
@@ -128,7 +143,8 @@ class Backbone(ABC, Generic[Batch]):
             raise ValueError(f"these adapter weights are for backbone {weights.backbone}, this is {self.identity}.")
         kind, tensors = weights.adapter.unfold(self.model, weights.tensors)
         weights = replace(weights, adapter=kind, tensors=tensors)
-        with installed(self.model, weights, train=train):
+        again = checkpointed(self.model) if train and self.gradient_checkpointing else nullcontext()
+        with installed(self.model, weights, train=train), again:
             self._readout, self._installed = weights.readout, weights
             try:
                 yield

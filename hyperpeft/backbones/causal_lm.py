@@ -37,11 +37,12 @@ class CausalLm(LanguageModel[CausalLmBatch]):
         dtype: str = "auto",
         load_in: str = "full",
         trust_remote_code: bool = False,
+        gradient_checkpointing: bool = False,
     ):
         loaded, tokenizer = load_pretrained(
             AutoModelForCausalLM, model, dtype=fast_dtype(dtype), load_in=load_in, trust_remote_code=trust_remote_code
         )
-        super().__init__(loaded, tokenizer, model)
+        super().__init__(loaded, tokenizer, model, gradient_checkpointing)
         check_length(loaded, max_tokens)
         self._settings = {
             "model": model,
@@ -52,6 +53,7 @@ class CausalLm(LanguageModel[CausalLmBatch]):
             "dtype": dtype,
             "load_in": load_in,
             "trust_remote_code": trust_remote_code,
+            "gradient_checkpointing": gradient_checkpointing,
         }
         self.max_tokens = max_tokens
         self.max_new_tokens = max_new_tokens

@@ -28,11 +28,12 @@ class Encoder(Prototypes):
         dtype: str = "auto",
         pooling: str = "auto",
         trust_remote_code: bool = False,
+        gradient_checkpointing: bool = False,
     ):
         loaded, tokenizer = load_pretrained(
             AutoModel, model, dtype=fast_dtype(dtype), trust_remote_code=trust_remote_code
         )
-        super().__init__(loaded, tokenizer, model)
+        super().__init__(loaded, tokenizer, model, gradient_checkpointing)
         check_length(loaded, max_tokens)
         self._settings = {
             "model": model,
@@ -40,6 +41,7 @@ class Encoder(Prototypes):
             "dtype": dtype,
             "pooling": pooling,
             "trust_remote_code": trust_remote_code,
+            "gradient_checkpointing": gradient_checkpointing,
         }
         self.tokens = Tokens(tokenizer, max_tokens)
         self.pooling = read_pooling(resolve(model)) if pooling == "auto" else Pooling(pooling)

@@ -6,13 +6,17 @@ module, quantised ones included.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hyperpeft.adapters import AdapterKind, Call
+from hyperpeft.adapters.copies import Copies
 from hyperpeft.weights import AdapterWeights
 
 
@@ -67,3 +71,67 @@ def regrouped(model: nn.Module, tensors: Mapping[str, Mapping[str, Tensor]]) -> 
     finally:
         for module, found in zip(modules, before, strict=True):
             module.__dict__["_adapter"] = found
+
+
+def transformer_layers(model: nn.Module) -> list[nn.Module]:
+    """Those that transformers can compute again in backward, outermost ones."""
+    found = {path: module for path, module in model.named_modules() if isinstance(module, GradientCheckpointingLayer)}
+    return [module for path, module in found.items() if not any(path.startswith(f"{outer}.") for outer in found)]
+
+
+class _Checkpointed:
+    """Mixed in before a layer's class, which may be an adapted one."""
+
+    _own: type
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return self._own.forward(self, *args, **kwargs)  # type: ignore[attr-defined]
+        compute = partial(self._own.forward, self)  # type: ignore[attr-defined]
+        if torch.compiler.is_compiling():  # what is computed again is a graph, with the weights as its inputs
+            return checkpoint(compute, *args, use_reentrant=False, **kwargs)
+        then = nullcontext(), _AsThen(self)
+        return checkpoint(compute, *args, use_reentrant=False, context_fn=lambda: then, **kwargs)
+
+
+@cache
+def _checkpointed_class(own: type) -> type:
+    return type(f"Checkpointed{own.__name__}", (_Checkpointed, own), {"_own": own})
+
+
+@contextmanager
+def checkpointed(model: nn.Module) -> Iterator[None]:
+    """Inside `installed`: keep of each layer what goes in, and compute it again in backward, also after the `with`.
+
+    Again means with the weights of the time: backward may come when others are installed, or none.
+    """
+    layers: list[tuple[Any, type]] = [(layer, type(layer)) for layer in transformer_layers(model)]
+    try:
+        for layer, own in layers:
+            layer.__class__ = _checkpointed_class(own)
+        yield
+    finally:
+        for layer, own in layers:
+            layer.__class__ = own
+
+
+class _AsThen:
+    """A `with`, as often as wanted, in which a layer's modules compute as when this was made; copies are made again."""
+
+    def __init__(self, layer: Any):
+        adapted = [module for module in layer.modules() if isinstance(module, _Adapted)]
+        self._then = [(module, type(module), module._adapter) for module in adapted]
+        self._now: list[tuple[Any, type, Any]] = []
+
+    def __enter__(self) -> None:
+        self._now = [(module, type(module), module.__dict__.get("_adapter")) for module, _, _ in self._then]
+        for module, own, (kind, tensors, train) in self._then:
+            fresh = Copies(tensors.originals, tensors.index) if isinstance(tensors, Copies) else tensors
+            module.__class__, module.__dict__["_adapter"] = own, (kind, fresh, train)
+
+    def __exit__(self, *_: object) -> None:
+        for module, own, adapter in self._now:
+            module.__class__ = own
+            del module.__dict__["_adapter"]
+            if adapter is not None:
+                module.__dict__["_adapter"] = adapter

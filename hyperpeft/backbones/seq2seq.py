@@ -33,13 +33,14 @@ class Seq2Seq(LanguageModel[Seq2SeqBatch]):
         dtype: str = "auto",
         load_in: str = "full",
         trust_remote_code: bool = False,
+        gradient_checkpointing: bool = False,
     ):
         if "{input}" not in template:
             raise ValueError(f"backbone.template is {template!r}: it must contain {{input}}.")
         loaded, tokenizer = load_pretrained(
             AutoModelForSeq2SeqLM, model, dtype=fast_dtype(dtype), load_in=load_in, trust_remote_code=trust_remote_code
         )
-        super().__init__(loaded, tokenizer, model)
+        super().__init__(loaded, tokenizer, model, gradient_checkpointing)
         check_length(loaded, max_tokens)
         self._settings = {
             "model": model,
@@ -49,6 +50,7 @@ class Seq2Seq(LanguageModel[Seq2SeqBatch]):
             "dtype": dtype,
             "load_in": load_in,
             "trust_remote_code": trust_remote_code,
+            "gradient_checkpointing": gradient_checkpointing,
         }
         self.max_tokens = max_tokens
         self.max_new_tokens = max_new_tokens

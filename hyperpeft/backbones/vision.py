@@ -58,6 +58,7 @@ class Vision(Prototypes):
         pooling: str = "auto",
         template: str = "a photo of a {label}.",
         trust_remote_code: bool = False,
+        gradient_checkpointing: bool = False,
     ):
         if "{label}" not in template:
             raise ConfigError(f"backbone.template is {template!r}: it must contain {{label}}.")
@@ -66,13 +67,14 @@ class Vision(Prototypes):
         loaded, processor = load_pretrained(
             AutoModel, model, dtype=fast_dtype(dtype), reader=AutoImageProcessor, trust_remote_code=trust_remote_code
         )
-        super().__init__(loaded, processor, model)
+        super().__init__(loaded, processor, model, gradient_checkpointing)
         self._settings = {
             "model": model,
             "dtype": dtype,
             "pooling": pooling,
             "template": template,
             "trust_remote_code": trust_remote_code,
+            "gradient_checkpointing": gradient_checkpointing,
         }
         self.template = template
         self._read = lru_cache(maxsize=KEPT_IMAGES)(self._pixels)

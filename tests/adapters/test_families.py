@@ -56,6 +56,27 @@ def test_a_kind_works_on_a_family_or_says_what_does(family: Backbone[Any], episo
     torch.testing.assert_close(alone[0], changed[0].detach(), rtol=1e-4, atol=1e-4)
 
 
+def test_checkpointed_layers_give_the_same_gradients(
+    family: Backbone[Any], episodes: list[Episode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the kinds that act in different ways: beside linear modules, at the ends of layers, inside attention."""
+    if family.model.config.model_type == "mpnet":
+        with pytest.raises(ConfigError, match="cannot compute the layers of 'mpnet' models again"):
+            type(family)(family.name, gradient_checkpointing=True)  # type: ignore[call-arg]
+        return
+    for name in sorted({"lora", "bottleneck", "prefix", "prompt"} & set(family.kinds())):
+        weights = noise(family.start(KINDS[name], tasks=2), 2).map(lambda leaf: leaf.requires_grad_(True))
+        leaves = [leaf for _, leaf in weights.named()]
+        made = []
+        for checkpointing in (False, True):
+            monkeypatch.setattr(family, "gradient_checkpointing", checkpointing)
+            with family.adapted(weights, train=True):
+                loss = family.loss(family.query_batch(episodes)).sum()
+            made.append(torch.autograd.grad(loss, leaves))
+        for plain, again in zip(*made, strict=True):
+            torch.testing.assert_close(again, plain, rtol=1e-4, atol=1e-6)
+
+
 def test_the_usual_kinds_work_everywhere(family: Backbone[Any]) -> None:
     assert {"lora", "dora", "sparse"} <= set(family.kinds())
 

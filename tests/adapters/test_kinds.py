@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import character_tokenizer, color_episode, noise, size_episode, wake
 from families import save_family
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hyperpeft.adaptation import FinetuneSettings, finetune
 from hyperpeft.adapters import ADAPTERS, AdapterKind, Bottleneck, Prompt
@@ -89,6 +90,33 @@ def test_gradient_reaches_every_tensor(backbone: Backbone[Any], kind: AdapterKin
     for (name, _), gradient in zip(weights.named(), gradients, strict=True):
         assert gradient.isfinite().all(), name
         assert gradient.reshape(2, -1).abs().amax(1).gt(0).all(), name
+
+
+def test_checkpointed_layers_give_the_same_gradients_whatever_is_installed_in_backward(
+    backbone: Backbone[Any], kind: AdapterKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = noise(backbone.start(kind, tasks=2), 1).map(lambda leaf: leaf.requires_grad_(True))
+    other = noise(backbone.start(kind, tasks=2), 2)
+    calls: list[object] = []
+    first = next(module for module in backbone.model.modules() if isinstance(module, GradientCheckpointingLayer))
+    handle = next(first.children()).register_forward_hook(lambda *_: calls.append(None))
+
+    def gradients() -> list[torch.Tensor]:
+        with backbone.adapted(weights, train=True):
+            loss = backbone.loss(backbone.query_batch(EPISODES)).sum()
+        leaves = [leaf for _, leaf in weights.named()]
+        bare = torch.autograd.grad(loss, leaves, retain_graph=True)
+        with backbone.adapted(other):
+            return [*bare, *torch.autograd.grad(loss, leaves)]
+
+    before = [{name: id(value) for name, value in vars(module).items()} for module in backbone.model.modules()]
+    expected, once = gradients(), len(calls)
+    monkeypatch.setattr(backbone, "gradient_checkpointing", True)
+    for made, plain in zip(gradients(), expected, strict=True):
+        torch.testing.assert_close(made, plain, rtol=1e-4, atol=1e-6)
+    assert len(calls) >= 2 * once + 2  # computed again for each gradient
+    assert [{n: id(v) for n, v in vars(module).items()} for module in backbone.model.modules()] == before
+    handle.remove()
 
 
 def test_the_start_can_be_trained_from(backbone: Backbone[Any], kind: AdapterKind) -> None:
