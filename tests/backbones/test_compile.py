@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import color_episode, noise, size_episode
 
-from hyperpeft.adapters import Lora
+from hyperpeft.adapters import AdapterKind, Bottleneck, Ia3, Lora
 from hyperpeft.backbones import CausalLm
 
 EPISODES = [color_episode(), size_episode()]
@@ -14,13 +14,19 @@ EPISODES = [color_episode(), size_episode()]
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_compiled_model_computes_any_adapters_in_one_graph(folders: dict[str, Path], checkpointing: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "checkpointing"),
+    [(Lora(rank=2), False), (Lora(rank=2), True), (Ia3(), False), (Bottleneck(reduction_factor=8), True)],
+    ids=["lora", "lora, checkpointed", "ia3", "bottleneck, checkpointed"],
+)
+def test_a_compiled_model_computes_any_adapters_in_one_graph(
+    folders: dict[str, Path], kind: AdapterKind, checkpointing: bool
+) -> None:
     llama = CausalLm(str(folders["llama"]), dtype="float32", max_tokens=64, gradient_checkpointing=checkpointing)
     batch = llama.query_batch(EPISODES)
 
     def gradients(seed: int) -> tuple[torch.Tensor, ...]:
-        weights = noise(llama.start(Lora(rank=2), tasks=2), seed).map(lambda leaf: leaf.requires_grad_(True))
+        weights = noise(llama.start(kind, tasks=2), seed).map(lambda leaf: leaf.requires_grad_(True))
         with llama.adapted(weights, train=True):
             loss = llama.loss(batch).sum()
         return torch.autograd.grad(loss, [leaf for _, leaf in weights.named()])
