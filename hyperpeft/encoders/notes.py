@@ -30,6 +30,8 @@ NAMES = {
     "8": "eight|eighth",
     "9": "nine|ninth",
 }
+POLAR = (("yes", "no"), ("true", "false"), ("correct", "incorrect"), ("right", "wrong"))
+ASKED = r"\b(?:whether|if)\b([^.;?!\n]*)"
 MARK = "[\ue000-\uf8ff]"
 SENTENCE_ENDS = r"(?<=[.;?!\n])\s+|[;\n]+"
 CLAUSE_ENDS = (r"[;:()]", r"[,;:()]", r"[,;:()]|\band\b|\bor\b")
@@ -50,6 +52,8 @@ def notes(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[str]]
     sentence with several labels is cut into ever smaller clauses until each of them has words of its own on a side
     that all have in common ("A means praise, B means blame"): what only lists them ("Answer with A or B, please") says
     nothing, unless a list of as many things is said to have the same order ("praise or blame? A or B, in that order").
+    Where nothing is said of labels that affirm and deny (POLAR) it is what they answer ("whether the guest is angry",
+    "Is the guest angry?"), and that it is not so.
     Labels are left out of the words. Those of one or two characters are matched with their case, longer ones without;
     a sign or digit that is not there itself by its English name ("a plus").
     """
@@ -62,7 +66,24 @@ def notes(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[str]]
                 said[_index(mark)] += words
         for words, own in zip(told, said if all(said) else _in_order(marked, len(labels)) or said, strict=True):
             words += own
-    return [sorted(words) if all(told) else [] for words in told]
+    told = told if all(told) else _answers(descriptions, labels)
+    return [sorted(words) for words in told]
+
+
+def _answers(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
+    """For a label that affirms what is asked, for one that denies the same after "not"; nothing for other labels."""
+    bare = [re.sub(r"\W", "", label).lower() for label in labels]
+    pair = next((pair for pair in POLAR if sorted(pair) == sorted(bare)), None)
+    asked = [words for description in descriptions if (words := _asked(_marked(description, labels)))] if pair else []
+    return [asked if pair and label == pair[0] else [f"not: {words}" for words in asked] for label in bare]
+
+
+def _asked(text: str) -> str:
+    """What stands behind the first "whether" or "if" of a text, or else its first question; may be empty."""
+    if found := re.search(ASKED, text, flags=re.IGNORECASE):
+        return _words(found[1])
+    before, mark, _ = text.partition("?")
+    return _words(re.split(r"[.;!\n]", before)[-1]) if mark else ""
 
 
 def _marked(text: str, labels: Sequence[str]) -> str:

@@ -98,6 +98,30 @@ def test_labels_with_signs_of_patterns() -> None:
     assert notes(["(+) means praise; (-) means blame"], ("(+)", "(-)")) == [["means praise"], ["means blame"]]
 
 
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("Decide whether the guest is angry. Answer 'Yes' or 'No'.", "the guest is angry"),
+        (
+            "You read a complaint, and you need to decide if the guest is angry; answer with one label.",
+            "the guest is angry",
+        ),
+        ("Here is a complaint. Is the guest angry? Yes or No?", "Is the guest angry"),
+    ],
+)
+def test_labels_that_affirm_and_deny_answer_what_is_asked(description: str, expected: str) -> None:
+    assert notes([description], ("No", "Yes")) == [[f"not: {expected}"], [expected]]
+    assert notes([description, description], ("yes.", "no."))[0] == [expected, expected]
+    assert notes([description], ("angry", "calm")) == [[], []]
+    assert notes([description], ("Yes", "No", "Unclear")) == [[], [], []]
+
+
+def test_what_is_said_of_labels_that_affirm_and_deny_goes_before_what_is_asked() -> None:
+    text = "Decide whether the guest is angry: yes means a complaint, no means praise."
+    assert notes([text], ("yes", "no")) == [["means a complaint"], ["means praise"]]
+    assert notes(["Name the colour."], ("yes", "no")) == [[], []]
+
+
 @pytest.mark.timeout(10)
 def test_a_long_text_without_marks_is_read_in_a_moment() -> None:
-    assert notes(["word " * 30_000], ("A", "B")) == [[], []]
+    assert notes(["word " * 30_000], ("A", "B")) == notes(["word " * 30_000], ("yes", "no")) == [[], []]
