@@ -116,11 +116,10 @@ class Generator(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """The sections that build an equal generator (without learned parameters)."""
-        text = {"model": self.text_encoder.model, "max_tokens": self.text_encoder.encoder.tokens.max_tokens}
         return {
             "backbone": self.backbone.settings(),
             "adapter": self.hypernetwork.adapter.settings(),
-            "text_encoder": text,
+            "text_encoder": self.text_encoder.settings(),
             "encoder": self.encoder.settings(),
             "hypernetwork": self.hypernetwork.settings(),
             "label_reader": None if self.label_reader is None else self.label_reader.settings(),

@@ -115,7 +115,7 @@ def backbone(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Encode
 
 @pytest.fixture(scope="session")
 def text_encoder(folders: dict[str, Path]) -> TextEncoder:
-    return TextEncoder(str(folders["bert"]), max_tokens=64, cache="")
+    return TextEncoder(str(folders["bert"]), max_tokens=64, cache="", dtype="float32")
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def generator_settings(folders: dict[str, Path]) -> dict[str, dict[str, object]]
     return {
         "backbone": {"kind": "encoder", "model": str(folders["bert"]), "dtype": "float32"},
         "adapter": {"kind": "lora", "rank": 2},
-        "text_encoder": {"model": str(folders["bert"]), "cache": ""},
+        "text_encoder": {"model": str(folders["bert"]), "cache": "", "dtype": "float32"},
         "encoder": {"kind": "joint", "d_task": 16},
         "hypernetwork": {"head": "per_rank", "d_hidden": 8},
         "label_reader": None,

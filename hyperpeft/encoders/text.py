@@ -7,6 +7,7 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ class TextEncoder:
 
     def __init__(self, model: str = MINILM, max_tokens: int = 128, cache: str | None = None, dtype: str = "auto"):
         self.model = model
+        self._settings = {"model": model, "max_tokens": max_tokens, "dtype": dtype}
         computed_in = fast_dtype(dtype, cpu=True)
         self.encoder = Encoder(model, max_tokens=max_tokens, dtype=str(computed_in).removeprefix("torch."))
         self.d_text: int = self.encoder.model.config.hidden_size
@@ -41,6 +43,10 @@ class TextEncoder:
         self._near: dict[str, Tensor] = {}
         self._together = False
         self._keeps = True
+
+    def settings(self) -> dict[str, Any]:
+        """What builds an equal text encoder, wherever its cache is."""
+        return dict(self._settings)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """`[text d_text]` on the CPU."""
