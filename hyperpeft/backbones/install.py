@@ -6,12 +6,13 @@ module, quantised ones included.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -116,20 +117,29 @@ def checkpointed(model: nn.Module) -> Iterator[None]:
 
 
 class _AsThen:
-    """A `with`, as often as wanted, in which a layer's modules compute as when this was made; copies are made again."""
+    """A `with`, as often as wanted, in which a layer's modules compute as when this was made.
+
+    Copies are made again. Attention is computed plainly if it was then: second derivatives need it.
+    """
 
     def __init__(self, layer: Any):
+        flash, efficient = torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.mem_efficient_sdp_enabled
+        self._plainly = not (flash() or efficient())  # type: ignore[no-untyped-call]
+        self._left = ExitStack()
         adapted = [module for module in layer.modules() if isinstance(module, _Adapted)]
         self._then = [(module, type(module), module._adapter) for module in adapted]
         self._now: list[tuple[Any, type, Any]] = []
 
     def __enter__(self) -> None:
+        if self._plainly:
+            self._left.enter_context(sdpa_kernel(SDPBackend.MATH))
         self._now = [(module, type(module), module.__dict__.get("_adapter")) for module, _, _ in self._then]
         for module, own, (kind, tensors, train) in self._then:
             fresh = Copies(tensors.originals, tensors.index) if isinstance(tensors, Copies) else tensors
             module.__class__, module.__dict__["_adapter"] = own, (kind, fresh, train)
 
     def __exit__(self, *_: object) -> None:
+        self._left.close()
         for module, own, adapter in self._now:
             module.__class__ = own
             del module.__dict__["_adapter"]

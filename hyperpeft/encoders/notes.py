@@ -74,13 +74,20 @@ def _answers(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[st
     """For a label that affirms what is asked, for one that denies the same after "not"; nothing for other labels."""
     bare = [re.sub(r"\W", "", label).lower() for label in labels]
     pair = next((pair for pair in POLAR if sorted(pair) == sorted(bare)), None)
-    asked = [words for description in descriptions if (words := _asked(_marked(description, labels)))] if pair else []
-    return [asked if pair and label == pair[0] else [f"not: {words}" for words in asked] for label in bare]
+    if pair is None:
+        return [[] for _ in labels]
+    denies = chr(0xE000 + bare.index(pair[1]))
+    asked = [words for description in descriptions if (words := _asked(_marked(description, labels), denies))]
+    return [asked if label == pair[0] else [f"not: {words}" for words in asked] for label in bare]
 
 
-def _asked(text: str) -> str:
-    """What stands behind the first "whether" or "if" of a text, or else its first question; may be empty."""
-    if found := re.search(ASKED, text, flags=re.IGNORECASE):
+def _asked(text: str, denies: str) -> str:
+    """What stands behind the first "whether" or "if" of a text, or else its first question; may be empty.
+
+    Behind "if" in a sentence of the label that denies alone ("no if it can wait") stands something else.
+    """
+    others = [part for part in re.split(SENTENCE_ENDS, text) if set(re.findall(MARK, part)) != {denies}]
+    if found := re.search(ASKED, "\n".join(others), flags=re.IGNORECASE):
         return _words(found[1])
     before, mark, _ = text.partition("?")
     return _words(re.split(r"[.;!\n]", before)[-1]) if mark else ""

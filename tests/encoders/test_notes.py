@@ -116,6 +116,12 @@ def test_labels_that_affirm_and_deny_answer_what_is_asked(description: str, expe
     assert notes([description], ("Yes", "No", "Unclear")) == [[], [], []]
 
 
+def test_what_only_the_label_that_denies_is_said_to_mean_is_not_what_is_asked() -> None:
+    assert notes(["Answer no if the guest is calm."], ("yes", "no")) == [[], []]
+    text = "Is the guest angry? Answer no if the guest is calm."
+    assert notes([text], ("yes", "no")) == [["Is the guest angry"], ["not: Is the guest angry"]]
+
+
 def test_what_is_said_of_labels_that_affirm_and_deny_goes_before_what_is_asked() -> None:
     text = "Decide whether the guest is angry: yes means a complaint, no means praise."
     assert notes([text], ("yes", "no")) == [["means a complaint"], ["means praise"]]

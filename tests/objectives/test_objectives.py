@@ -97,6 +97,17 @@ def test_maml_is_the_query_loss_after_steps_on_the_support(start: Generator, fir
 
 
 @pytest.mark.parametrize("first_order", [True, False])
+def test_checkpointed_layers_change_no_gradient(
+    start: Generator, monkeypatch: pytest.MonkeyPatch, first_order: bool
+) -> None:
+    objective = Maml(steps=2, lr=LR, first_order=first_order)
+    plain = gradients(objective, start, EPISODES)
+    monkeypatch.setattr(start.backbone, "gradient_checkpointing", True)
+    start.train()
+    assert_all_close(gradients(objective, start, EPISODES), plain)
+
+
+@pytest.mark.parametrize("first_order", [True, False])
 def test_through_finetune_is_the_mean_along_the_way(start: Generator, first_order: bool) -> None:
     one = ThroughFinetune([0, 1, 3], lr=LR, first_order=first_order)
     parts = [Plain(steps, second_order=not first_order) for steps in (0, 1, 3)]
