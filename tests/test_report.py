@@ -109,6 +109,7 @@ def test_a_difference_is_paired_by_task_and_seed() -> None:
     assert found.difference.mean == pytest.approx((0.4 - 0.1) / 2)
     assert (found.difference.low, found.difference.high) == (pytest.approx(-0.1), pytest.approx(0.4))
     assert (found.wins, found.losses) == (0.5, 0.5)
+    assert found.worst == pytest.approx(-0.1)
     assert results.compare("ours", (4, 20), "theirs") is None
 
 

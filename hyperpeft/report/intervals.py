@@ -78,11 +78,12 @@ def _seeds_drawn(
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired difference, and the share of tasks on which the first method is better and worse (seeds averaged)."""
+    """A paired difference; by task, seeds averaged: the shares where the first is better and worse, the lowest one."""
 
     difference: Interval
     wins: float
     losses: float
+    worst: float
 
 
 class Results:
@@ -148,6 +149,7 @@ class Results:
             interval([list(row.values()) for row in rows.values()]),
             wins=float((means > 0).mean()),
             losses=float((means < 0).mean()),
+            worst=float(means.min()),
         )
 
 

@@ -116,7 +116,7 @@ def _scores(results: Results, shots: int) -> str:
 def _claims(found: Sequence[Claim], ours: str) -> list[str]:
     if not found:
         return []
-    header = ["against", "shots", "steps", "difference, points", "wins", "losses", "separated from zero"]
+    header = ["against", "shots", "steps", "difference, points", "wins", "losses", "separated from zero", "worst task"]
     rows = [_claim(claim) for claim in found]
     note = (
         "\\* the other is not fine-tuned: it stays where it stands at 0 steps. Wins: % of tasks where ours is better."
@@ -130,7 +130,8 @@ def _claim(claim: Claim) -> list[str]:
     found = compared.difference
     verdict = ("**yes, better**" if found.mean > 0 else "**yes, worse**") if found.separated else "no"
     shares = (f"{100 * share:.0f} %" for share in (compared.wins, compared.losses))
-    return [claim.against + (" \\*" if claim.held else ""), str(shots), str(steps), signed(found), *shares, verdict]
+    against = claim.against + (" \\*" if claim.held else "")
+    return [against, str(shots), str(steps), signed(found), *shares, verdict, f"{100 * compared.worst:+.1f}"]
 
 
 def _savings(found: Sequence[Saving], ours: str) -> list[str]:
