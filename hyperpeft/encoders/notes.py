@@ -31,6 +31,7 @@ NAMES = {
     "9": "nine|ninth",
 }
 POLAR = (("yes", "no"), ("true", "false"), ("correct", "incorrect"), ("right", "wrong"))
+OTHERWISE = "something else"
 ASKED = r"\b(?:whether|if)\b([^.;?!\n]*)"
 MARK = "[\ue000-\uf8ff]"
 SENTENCE_ENDS = r"(?<=[.;?!\n])\s+|[;\n]+"
@@ -53,7 +54,7 @@ def notes(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[str]]
     that all have in common ("A means praise, B means blame"): what only lists them ("Answer with A or B, please") says
     nothing, unless a list of as many things is said to have the same order ("praise or blame? A or B, in that order").
     Where nothing is said of labels that affirm and deny (POLAR) it is what they answer ("whether the guest is angry",
-    "Is the guest angry?"), and that it is not so.
+    "Is the guest angry?"), and OTHERWISE. (The denial of what is asked lies too near to it as a sentence embedding.)
     Labels are left out of the words. Those of one or two characters are matched with their case, longer ones without;
     a sign or digit that is not there itself by its English name ("a plus").
     """
@@ -71,14 +72,14 @@ def notes(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[str]]
 
 
 def _answers(descriptions: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
-    """For a label that affirms what is asked, for one that denies the same after "not"; nothing for other labels."""
+    """For a label that affirms what is asked, for one that denies OTHERWISE as often; nothing for other labels."""
     bare = [re.sub(r"\W", "", label).lower() for label in labels]
     pair = next((pair for pair in POLAR if sorted(pair) == sorted(bare)), None)
     if pair is None:
         return [[] for _ in labels]
     denies = chr(0xE000 + bare.index(pair[1]))
     asked = [words for description in descriptions if (words := _asked(_marked(description, labels), denies))]
-    return [asked if label == pair[0] else [f"not: {words}" for words in asked] for label in bare]
+    return [asked if label == pair[0] else [OTHERWISE for _ in asked] for label in bare]
 
 
 def _asked(text: str, denies: str) -> str:

@@ -110,7 +110,7 @@ def test_labels_with_signs_of_patterns() -> None:
     ],
 )
 def test_labels_that_affirm_and_deny_answer_what_is_asked(description: str, expected: str) -> None:
-    assert notes([description], ("No", "Yes")) == [[f"not: {expected}"], [expected]]
+    assert notes([description], ("No", "Yes")) == [["something else"], [expected]]
     assert notes([description, description], ("yes.", "no."))[0] == [expected, expected]
     assert notes([description], ("angry", "calm")) == [[], []]
     assert notes([description], ("Yes", "No", "Unclear")) == [[], [], []]
@@ -119,7 +119,7 @@ def test_labels_that_affirm_and_deny_answer_what_is_asked(description: str, expe
 def test_what_only_the_label_that_denies_is_said_to_mean_is_not_what_is_asked() -> None:
     assert notes(["Answer no if the guest is calm."], ("yes", "no")) == [[], []]
     text = "Is the guest angry? Answer no if the guest is calm."
-    assert notes([text], ("yes", "no")) == [["Is the guest angry"], ["not: Is the guest angry"]]
+    assert notes([text], ("yes", "no")) == [["Is the guest angry"], ["something else"]]
 
 
 def test_what_is_said_of_labels_that_affirm_and_deny_goes_before_what_is_asked() -> None:
