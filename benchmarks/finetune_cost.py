@@ -2,12 +2,14 @@
 
 python benchmarks/finetune_cost.py                      # MiniLM, 20 steps on 16 examples, 8 tasks
 python benchmarks/finetune_cost.py --backbone FOLDER --steps 5 --repeats 9
+python benchmarks/finetune_cost.py --wall --threads 2   # what a user waits for, on an idle machine
 
 The tasks are those of tasks/everyday; the one alone is that with the median number of words. Ratios are medians of
 interleaved repetitions with quartiles. Exits with 1 if a ratio is worse than its regression bound.
 """
 
 import sys
+import time
 from collections.abc import Sequence
 from statistics import median
 
@@ -19,6 +21,7 @@ from hyperpeft.backbones import MINILM, Encoder
 from hyperpeft.tasks import Episode
 
 SECONDS = Target("CPU seconds of one fine-tune (3 s on 2 cores)", goal=6.0)
+WAIT = Target("wall seconds of one fine-tune", goal=3.0)
 BARE = Target("fine-tune / bare passes", goal=1.25)
 TOGETHER = Target("several tasks at once / one", goal=3.0, recorded=5.6)
 PADDING = Target("share of padding", goal=0.2)
@@ -52,11 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("--steps", type=int, default=20)
     made.add_argument("--examples", type=int, default=16)
     made.add_argument("--tasks", type=int, default=8)
+    made.add_argument("--wall", action="store_true", help="wall seconds in place of CPU seconds")
     options = parsed(made, argv)
     backbone = Encoder(options.backbone, dtype=options.dtype)
     episodes = sorted(everyday(options.tasks, options.examples), key=words)
     one = episodes[len(episodes) // 2]
-    seconds = interleaved(works(backbone, one, episodes, options.steps), options.repeats)
+    seconds = interleaved(
+        works(backbone, one, episodes, options.steps),
+        options.repeats,
+        time.perf_counter if options.wall else time.process_time,
+    )
     pairs = {
         "fine-tune / bare passes": ("fine-tune", "bare passes"),
         f"{options.tasks} tasks at once / one": ("fewer steps, several tasks", "fewer steps"),
@@ -76,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ratio, together, *_ = spreads.values()
     return verdict(
         [
-            (SECONDS, median(seconds["fine-tune"])),
+            (WAIT if options.wall else SECONDS, median(seconds["fine-tune"])),
             (BARE, ratio.median),
             (TOGETHER, together.median),
             (PADDING, max(padding.values())),

@@ -78,18 +78,20 @@ def parsed(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpars
     return options
 
 
-def interleaved(works: Mapping[str, Work], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of each repetition, after one to warm up; the works take turns, so that noise meets all alike.
+def interleaved(
+    works: Mapping[str, Work], repeats: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
+    """Seconds of each repetition, after one to warm up; the works take turns, so that noise meets all alike.
 
-    Seconds of this process on all its threads: time that other processes take from it does not count.
+    By default CPU seconds of this process on all its threads: time that other processes take from it does not count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(repeats + 1):
         for name, work in works.items():
-            begun = time.process_time()
+            begun = clock()
             work()
             if repeat:
-                seconds[name].append(time.process_time() - begun)
+                seconds[name].append(clock() - begun)
     return seconds
 
 

@@ -74,10 +74,13 @@ def test_generation_cost(generator: Generator, tmp_path: Path, capsys: pytest.Ca
     check(capsys.readouterr().out, generation_cost.FROM_DESCRIPTION, generation_cost.AT_ONCE, generation_cost.MEMORY)
 
 
-def test_finetune_cost(folders: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("clock", "seconds"), [([], finetune_cost.SECONDS), (["--wall"], finetune_cost.WAIT)])
+def test_finetune_cost(
+    clock: list[str], seconds: measure.Target, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--backbone", str(folders["bert"]), "--dtype", "float32", "--steps", "1", "--examples", "4"]
-    assert finetune_cost.main([*arguments, "--tasks", "2", "--repeats", "1"]) in (0, 1)
-    names = (finetune_cost.SECONDS, finetune_cost.BARE, finetune_cost.TOGETHER, finetune_cost.PADDING)
+    assert finetune_cost.main([*arguments, *clock, "--tasks", "2", "--repeats", "1"]) in (0, 1)
+    names = (seconds, finetune_cost.BARE, finetune_cost.TOGETHER, finetune_cost.PADDING)
     check(capsys.readouterr().out, *names)
 
 
