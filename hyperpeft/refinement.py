@@ -13,23 +13,30 @@ from hyperpeft.tasks import Episode
 from hyperpeft.weights import READOUT, AdapterWeights
 
 PACE = 10.0
+TASKS = 8
+"""Refined at once: memory does not grow with the number of tasks in a call."""
 
 
 class Refinement(nn.Module):
     """weights - size * trust(loss) * g / rms(g), a few times: g is the gradient of each task's support loss.
 
+    `normalised=False` leaves out rms(g) and moves the read-out numbers too, as MAML does (Finn et al. 2017,
+    arXiv:1703.03400): tasks that the weights fit already move little.
     Every tensor of every target has a learned step size for each step (Meta-SGD: Li et al. 2017, arXiv:1707.09835, one
     number a tensor), so the support decides the direction and meta-training how far to go. trust in (0, 2) is a learned
     function of the support loss. First order: no derivative is taken through g. Tasks without support keep their
-    weights; the read-out numbers stay as generated. Never sees the query.
+    weights; read-out numbers else stay as generated. Never sees the query.
     """
 
-    def __init__(self, names: Sequence[str], steps: int = 1, size: float = 3e-3, rows: int = 32):
+    def __init__(
+        self, names: Sequence[str], steps: int = 1, size: float = 3e-3, rows: int = 32, normalised: bool = True
+    ):
         super().__init__()
-        self.names = [name for name in names if not name.startswith(f"{READOUT}:")]
+        self.names = [name for name in names if not (normalised and name.startswith(f"{READOUT}:"))]
         self.steps = steps
         self.rows = rows
-        self._settings = {"steps": steps, "size": size, "rows": rows}
+        self.normalised = normalised
+        self._settings = {"steps": steps, "size": size, "rows": rows, "normalised": normalised}
         self.log_size = nn.Parameter(torch.full((steps, len(self.names)), math.log(size) / PACE))
         self.trust = nn.Parameter(torch.zeros(steps, 2))
 
@@ -42,23 +49,30 @@ class Refinement(nn.Module):
         shown = [place for place, episode in enumerate(episodes) if episode.support]
         if not shown:
             return weights
-        index = torch.tensor(shown, device=backbone.device)
+        for index in torch.split(torch.tensor(shown, device=backbone.device), TASKS):
+            weights = self._refined(backbone, weights, episodes, index)
+        return weights
+
+    def _refined(
+        self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode], index: Tensor
+    ) -> AdapterWeights:
+        """The weights with those of the episodes at `index` moved."""
         moved = weights.map(lambda leaf: leaf[index])
-        batches = support_batches(backbone, [episodes[place] for place in shown], FinetuneSettings(rows=self.rows))
+        batches = support_batches(backbone, [episodes[place] for place in index], FinetuneSettings(rows=self.rows))
         for step in range(self.steps):
             moved = self._step(backbone, moved, next(batches), step)
         return weights.zip(moved, lambda leaf, value: leaf.index_copy(0, index, value))
 
     def _step(self, backbone: Backbone[Any], weights: AdapterWeights, batch: Any, step: int) -> AdapterWeights:
         leaves = weights.map(lambda leaf: leaf.detach().requires_grad_(True))
-        named = [leaf for name, leaf in leaves.named() if not name.startswith(f"{READOUT}:")]
+        named = [leaf for name, leaf in leaves.named() if name in self.names]
         with torch.inference_mode(False), torch.enable_grad(), backbone.adapted(leaves, train=self.training):
             loss = backbone.loss(batch)
             gradients = torch.autograd.grad(loss.sum(), named, allow_unused=True)
         trust = 2 * torch.sigmoid(self.trust[step, 0] + self.trust[step, 1] * loss.detach())
         sizes = torch.exp(PACE * self.log_size[step])
         moves = {
-            name: size * _per_task(trust, gradient) * _unit(gradient)
+            name: size * _per_task(trust, gradient) * (_unit(gradient) if self.normalised else gradient)
             for name, size, gradient in zip(self.names, sizes, gradients, strict=True)
             if gradient is not None
         }

@@ -29,20 +29,23 @@ def loss(generator: Generator, weights: Any, episodes: list[Episode]) -> torch.T
         return generator.backbone.loss(generator.backbone.support_batch(episodes))
 
 
-def test_one_step_is_the_normalised_gradient_times_the_step_size(plain: Generator) -> None:
+@pytest.mark.parametrize("normalised", [True, False])
+def test_one_step_is_the_gradient_times_the_step_size(plain: Generator, normalised: bool) -> None:
     episodes = [color_episode(), size_episode()]
     start = plain.generate(episodes)
     leaves = start.map(lambda leaf: leaf.clone().requires_grad_(True))
     with plain.backbone.adapted(leaves):
         plain.backbone.loss(plain.backbone.support_batch(episodes)).sum().backward()
-    made = dict(refinement(plain, steps=1, size=0.01)(plain.backbone, start, episodes).named())
+    refine = refinement(plain, steps=1, size=0.01, normalised=normalised)
+    made = dict(refine(plain.backbone, start, episodes).named())
     for name, leaf in leaves.named():
-        if name.startswith("readout:"):
+        if normalised and name.startswith("readout:"):
             assert torch.equal(made[name], leaf.detach())
             continue
         for task in range(2):
             gradient = leaf.grad[task]  # type: ignore[index]
-            expected = leaf[task].detach() - 0.01 * gradient / gradient.square().mean().sqrt()
+            unit = gradient / gradient.square().mean().sqrt() if normalised else gradient
+            expected = leaf[task].detach() - 0.01 * unit
             assert torch.allclose(made[name][task], expected, atol=1e-5), name
 
 
@@ -56,6 +59,15 @@ def test_small_steps_lower_the_support_loss_and_tasks_do_not_mix(plain: Generato
         alone = refine(plain.backbone, start[index], [episode])
         for (name, one), (_, all_) in zip(alone.named(), made.named(), strict=True):
             assert torch.allclose(one[0], all_[index], atol=1e-4), name
+
+
+def test_many_tasks_are_refined_in_parts(plain: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes = [color_episode(), BARE, size_episode(), color_episode(task="other")]
+    refine, start = refinement(plain, steps=2), plain.generate(episodes)
+    whole = refine(plain.backbone, start, episodes)
+    monkeypatch.setattr("hyperpeft.refinement.TASKS", 2)
+    for (name, one), (_, two) in zip(whole.named(), refine(plain.backbone, start, episodes).named(), strict=True):
+        assert torch.allclose(one, two, atol=1e-5), name
 
 
 def test_tasks_without_support_keep_their_weights(plain: Generator) -> None:
