@@ -43,8 +43,9 @@ def generate(
     `labels`: the label set, or labels with their descriptions; read from the examples' outputs if the backbone
     classifies and none is given. `generator`: a folder or a Generator; default the one inside the package.
     `select="auto"` asks 8 examples or more, by cross-validation, if no adapter, the shared one or the generated one
-    (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it. `fallback=True`, or
-    "auto" with fewer examples, takes the shared adapter or none, not fine-tuned, where `adapter.confidence` is low.
+    (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it. With fewer it is the
+    generated one. `fallback=True` takes the shared adapter or none, not fine-tuned, where there was nothing to choose
+    by and `adapter.confidence` is low (docs/use.md has what that costs).
     `lr`: as in `Adapter.finetune`.
     Raises TaskError or ValueError saying what is missing: neither description nor examples, an output that is not
     among the labels, ...
@@ -53,10 +54,11 @@ def generate(
     if select not in ("generated", "auto"):
         raise ValueError(f"select is {select!r}: there is 'generated' and 'auto'.")
     made = generate_many([task], generator=generator, finetune_steps=finetune_steps, lr=lr)[0]
-    if select == "generated" and not fallback:
+    enough = len(made.episode.support) >= ENOUGH
+    if not (fallback or (select == "auto" and enough)):
         return made
     made_by = generator if isinstance(generator, Generator) else load_generator(generator)
-    if select == "auto" and len(made.episode.support) >= ENOUGH:
+    if select == "auto" and enough:
         settings = FinetuneSettings(steps=finetune_steps, lr=step_size(lr, made_by.calibration))
         name, weights = choose(made_by, made.episode, made.weights, settings)
     elif made.confidence.low:

@@ -169,7 +169,7 @@ def test_low_confidence_is_a_warning_and_falls_back_if_asked(
     assert "falls back to: shared adapter" in caplog.text
     _, shared = choose_simple(classifier, adapter.episode, adapter.weights)
     assert equal(backed, replace(adapter, weights=shared))
-    assert generate(WORDINGS, PAIRS, generator=classifier, select="auto").choice == "shared adapter"
+    assert generate(WORDINGS, PAIRS, generator=classifier, select="auto").choice == "generated"
     assert load_adapter(backed.save(tmp_path / "a"), classifier.backbone).choice == "shared adapter"
     tuned = generate(WORDINGS, PAIRS, generator=classifier, fallback=True, finetune_steps=2)
     assert (tuned.choice, tuned.finetune_steps) == ("shared adapter", 0)

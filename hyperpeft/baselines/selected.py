@@ -6,9 +6,8 @@ from typing import Any
 from hyperpeft.adaptation import FinetuneSettings
 from hyperpeft.backbones import Backbone
 from hyperpeft.baselines.base import Method, Start
-from hyperpeft.confidence import assess
 from hyperpeft.generator import Generator
-from hyperpeft.selection import ENOUGH, choose, choose_simple
+from hyperpeft.selection import ENOUGH, choose
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import AdapterWeights, stack
 
@@ -17,7 +16,7 @@ class Selected(Method):
     """No adapter, the shared or the generated one, as `hyperpeft.generate(select="auto")` chooses.
 
     By the cross-validated loss on the support, the simplest of equals; tasks with fewer examples than ENOUGH get the
-    generated one, or the shared one where confidence in that is low.
+    generated one.
     """
 
     name = "generated, selected"
@@ -33,8 +32,6 @@ class Selected(Method):
         return Start(backbone, stack(chosen), episodes, self.generator.calibration, names)
 
     def _chosen(self, episode: Episode, generated: AdapterWeights) -> tuple[str, AdapterWeights]:
-        if len(episode.support) >= ENOUGH:
-            return choose(self.generator, episode, generated, FinetuneSettings(steps=0))
-        if assess(self.generator, episode).low:
-            return choose_simple(self.generator, episode, generated)
-        return "generated", generated
+        if len(episode.support) < ENOUGH:
+            return "generated", generated
+        return choose(self.generator, episode, generated, FinetuneSettings(steps=0))
