@@ -44,8 +44,8 @@ def generate(
     classifies and none is given. `generator`: a folder or a Generator; default the one inside the package.
     `select="auto"` asks 8 examples or more, by cross-validation, if no adapter, the shared one or the generated one
     (fine-tuned, with `finetune_steps`) does best, and takes that; `adapter.choice` names it. With fewer it is the
-    generated one. `fallback=True` takes the shared adapter or none, not fine-tuned, where there was nothing to choose
-    by and `adapter.confidence` is low (docs/use.md has what that costs).
+    generated one. `fallback=True` takes, unless "auto" compared them, the shared adapter or none, not fine-tuned, where
+    `adapter.confidence` is low (docs/use.md says what that costs).
     `lr`: as in `Adapter.finetune`.
     Raises TaskError or ValueError saying what is missing: neither description nor examples, an output that is not
     among the labels, ...

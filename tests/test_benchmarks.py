@@ -137,6 +137,8 @@ def test_repetitions_take_turns_and_ratios_are_theirs() -> None:
     seconds = measure.interleaved({name: lambda name=name: order.append(name) for name in "ab"}, 2)
     assert order == ["a", "b"] * 3
     assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
+    ticks = iter(range(100))
+    assert measure.interleaved({"a": lambda: None}, 2, lambda: next(ticks)) == {"a": [1, 1]}
     assert measure.spread([2.0, 6.0, 8.0], [1.0, 2.0, 2.0]) == measure.Spread(2.5, 3.0, 3.5)
 
 

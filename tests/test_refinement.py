@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import awake, color_episode, size_episode
 
+from hyperpeft.adaptation import support_batches
 from hyperpeft.generator import Generator
 from hyperpeft.refinement import PACE, Refinement
 from hyperpeft.tasks import Episode
@@ -64,9 +65,18 @@ def test_small_steps_lower_the_support_loss_and_tasks_do_not_mix(plain: Generato
 def test_many_tasks_are_refined_in_parts(plain: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     episodes = [color_episode(), BARE, size_episode(), color_episode(task="other")]
     refine, start = refinement(plain, steps=2), plain.generate(episodes)
+    sizes: list[int] = []
+
+    def counted(backbone: Any, part: Any, settings: Any) -> Any:
+        sizes.append(len(part))
+        return support_batches(backbone, part, settings)
+
+    monkeypatch.setattr("hyperpeft.refinement.support_batches", counted)
     whole = refine(plain.backbone, start, episodes)
     monkeypatch.setattr("hyperpeft.refinement.TASKS", 2)
-    for (name, one), (_, two) in zip(whole.named(), refine(plain.backbone, start, episodes).named(), strict=True):
+    parts = refine(plain.backbone, start, episodes)
+    assert sizes == [3, 2, 1]
+    for (name, one), (_, two) in zip(whole.named(), parts.named(), strict=True):
         assert torch.allclose(one, two, atol=1e-5), name
 
 

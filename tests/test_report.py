@@ -15,7 +15,7 @@ from scipy.stats import bootstrap, sem
 from hyperpeft.baselines import METHODS
 from hyperpeft.records import Record
 from hyperpeft.report import Facts, ReportSettings, Results, interval, provenance, score_table, summary, write_report
-from hyperpeft.report.figures import best_baseline
+from hyperpeft.report.figures import _style, best_baseline
 from hyperpeft.report.findings import calibration, claims, costs, crossing, recovered, savings
 from hyperpeft.report.markdown import pipe
 from hyperpeft.report.provenance import commit
@@ -286,6 +286,15 @@ def test_energy_is_reported_where_it_was_measured(tmp_path: Path) -> None:
     text = write_report(Results(records), facts(), ReportSettings(), tmp_path).read_text()
     assert "Joules are of the processor package" in text
     assert "| 12.5 |" in text
+
+
+def test_no_two_methods_look_alike() -> None:
+    settings = ReportSettings(rivals=["from scratch", "shared multi-task adapter", "MAML", "Reptile"])
+    looks = [
+        (look["color"], look["marker"])
+        for look in (_style(name, settings) for name in [settings.ours, *settings.rivals, "SetFit", "no adapter"])
+    ]
+    assert len(set(looks)) == len(looks)
 
 
 def test_figures_are_pictures_and_svgs_repeat_byte_for_byte(tmp_path: Path) -> None:

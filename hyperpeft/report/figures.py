@@ -197,8 +197,8 @@ def _style(name: str, settings: ReportSettings) -> dict[str, Any]:
         return {"color": OURS, "marker": "o", "markersize": 5, "linewidth": 2.4, "zorder": 3}
     if name == settings.oracle:
         return {"color": "black", "marker": "*", "markersize": 7, "linewidth": 1.3, "linestyle": "--"}
-    if name in settings.rivals:
-        color = RIVALS[settings.rivals.index(name) % len(RIVALS)]
+    if name in settings.rivals[: len(RIVALS)]:
+        color = RIVALS[settings.rivals.index(name)]
         return {"color": color, "marker": "s", "markersize": 4.5, "linewidth": 1.8, "zorder": 2.5}
     known = [method for method in METHODS if method not in CONTROLS and method != settings.ours]
     place = known.index(name) if name in known else len(known) + crc32(name.encode())
