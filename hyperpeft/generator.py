@@ -91,12 +91,20 @@ class Generator(nn.Module):
 
     def forward(self, episodes: Sequence[Episode]) -> AdapterWeights:
         """Adapter weights, one task an episode, inside the graph: for meta-training. Never sees the query."""
+        return self.refine(self.unrefined(episodes), episodes)
+
+    def unrefined(self, episodes: Sequence[Episode]) -> AdapterWeights:
+        """The weights of `forward` before the refinement."""
         if self.hypernetwork.head == "none":
             weights = self.hypernetwork.shared_weights(len(episodes))
         else:
             weights = self.hypernetwork(self.encoder(episodes))
         if self.label_reader is not None:
             weights = replace(weights, readout={**weights.readout, **self.label_reader(episodes)})
+        return weights
+
+    def refine(self, weights: AdapterWeights, episodes: Sequence[Episode]) -> AdapterWeights:
+        """The weights after the refinement, if there is one, on each task's support."""
         return weights if self.refinement is None else self.refinement(self.backbone, weights, episodes)
 
     @torch.no_grad()
@@ -229,8 +237,8 @@ def _refinement(settings: Mapping[str, Any], hypernetwork: Hypernetwork) -> Refi
     if given is None:
         return None
     section = {"kind": "refinement", **given}
-    names = [name for name, _ in hypernetwork.shared_weights(1).named()]
-    return build({"refinement": Refinement}, section, name="refinement", names=names)  # type: ignore[no-any-return]
+    weights = hypernetwork.shared_weights(1)
+    return build({"refinement": Refinement}, section, name="refinement", weights=weights)  # type: ignore[no-any-return]
 
 
 def _card(config: Mapping[str, Any]) -> str:

@@ -26,17 +26,29 @@ class Refinement(nn.Module):
     number a tensor), so the support decides the direction and meta-training how far to go. trust in (0, 2) is a learned
     function of the support loss. First order: no derivative is taken through g. Tasks without support keep their
     weights; read-out numbers else stay as generated. Never sees the query.
+
+    `apart=True`: the steps start from the weights plus a learned offset, one for all tasks, and no gradient reaches what
+    made the weights: what is best to step from is not what is best without examples, so neither pays for the other.
+    Train it with the objective `refined`. `weights` are those of one task, for names and shapes.
     """
 
     def __init__(
-        self, names: Sequence[str], steps: int = 1, size: float = 3e-3, rows: int = 32, normalised: bool = True
+        self,
+        weights: AdapterWeights,
+        steps: int = 1,
+        size: float = 3e-3,
+        rows: int = 32,
+        normalised: bool = True,
+        apart: bool = False,
     ):
         super().__init__()
-        self.names = [name for name in names if not (normalised and name.startswith(f"{READOUT}:"))]
+        moved = {name: leaf for name, leaf in weights.named() if not (normalised and name.startswith(f"{READOUT}:"))}
+        self.names = [*moved]
         self.steps = steps
         self.rows = rows
         self.normalised = normalised
-        self._settings = {"steps": steps, "size": size, "rows": rows, "normalised": normalised}
+        self._settings = {"steps": steps, "size": size, "rows": rows, "normalised": normalised, "apart": apart}
+        self.offset = nn.ParameterList(torch.zeros(leaf.shape[1:]) for leaf in moved.values()) if apart else None
         self.log_size = nn.Parameter(torch.full((steps, len(self.names)), math.log(size) / PACE))
         self.trust = nn.Parameter(torch.zeros(steps, 2))
 
@@ -57,11 +69,19 @@ class Refinement(nn.Module):
         self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode], index: Tensor
     ) -> AdapterWeights:
         """The weights with those of the episodes at `index` moved."""
-        moved = weights.map(lambda leaf: leaf[index])
+        moved = self._start(weights.map(lambda leaf: leaf[index]))
         batches = support_batches(backbone, [episodes[place] for place in index], FinetuneSettings(rows=self.rows))
         for step in range(self.steps):
             moved = self._step(backbone, moved, next(batches), step)
         return weights.zip(moved, lambda leaf, value: leaf.index_copy(0, index, value))
+
+    def _start(self, weights: AdapterWeights) -> AdapterWeights:
+        """Where the steps begin."""
+        if self.offset is None:
+            return weights
+        offsets = dict(zip(self.names, self.offset, strict=True))
+        values = iter([leaf.detach() + offsets.get(name, 0.0) for name, leaf in weights.named()])
+        return weights.map(lambda _: next(values))
 
     def _step(self, backbone: Backbone[Any], weights: AdapterWeights, batch: Any, step: int) -> AdapterWeights:
         leaves = weights.map(lambda leaf: leaf.detach().requires_grad_(True))

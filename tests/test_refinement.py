@@ -21,8 +21,7 @@ def plain(generator: Generator) -> Generator:
 
 
 def refinement(generator: Generator, **settings: Any) -> Refinement:
-    names = [name for name, _ in generator.hypernetwork.shared_weights(1).named()]
-    return Refinement(names, **settings).eval()
+    return Refinement(generator.hypernetwork.shared_weights(1), **settings).eval()
 
 
 def loss(generator: Generator, weights: Any, episodes: list[Episode]) -> torch.Tensor:
