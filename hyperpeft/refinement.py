@@ -1,7 +1,7 @@
 """Conditioning on the support's own loss: learned gradient steps that are part of generating an adapter."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,9 +27,9 @@ class Refinement(nn.Module):
     function of the support loss. First order: no derivative is taken through g. Tasks without support keep their
     weights; read-out numbers else stay as generated. Never sees the query.
 
-    `apart=True`: the steps start from the weights plus a learned offset, one for all tasks, and no gradient reaches what
-    made the weights: what is best to step from is not what is best without examples, so neither pays for the other.
-    Train it with the objective `refined`. `weights` are those of one task, for names and shapes.
+    `apart=True`: the steps start from the weights plus a learned offset, one for all tasks, and no gradient reaches
+    what made the weights: what is best to step from is not what is best without examples, so neither pays for the
+    other. Train it with the objective `refined`. `weights` are those of one task, for names and shapes.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Refinement(nn.Module):
         moved = self._start(weights.map(lambda leaf: leaf[index]))
         batches = support_batches(backbone, [episodes[place] for place in index], FinetuneSettings(rows=self.rows))
         for step in range(self.steps):
-            moved = self._step(backbone, moved, next(batches), step)
+            moved = self._step(backbone, moved, batches, step)
         return weights.zip(moved, lambda leaf, value: leaf.index_copy(0, index, value))
 
     def _start(self, weights: AdapterWeights) -> AdapterWeights:
@@ -83,12 +83,15 @@ class Refinement(nn.Module):
         values = iter([leaf.detach() + offsets.get(name, 0.0) for name, leaf in weights.named()])
         return weights.map(lambda _: next(values))
 
-    def _step(self, backbone: Backbone[Any], weights: AdapterWeights, batch: Any, step: int) -> AdapterWeights:
-        leaves = weights.map(lambda leaf: leaf.detach().requires_grad_(True))
-        named = [leaf for name, leaf in leaves.named() if name in self.names]
-        with torch.inference_mode(False), torch.enable_grad(), backbone.adapted(leaves, train=self.training):
-            loss = backbone.loss(batch)
-            gradients = torch.autograd.grad(loss.sum(), named, allow_unused=True)
+    def _step(
+        self, backbone: Backbone[Any], weights: AdapterWeights, batches: Iterator[Any], step: int
+    ) -> AdapterWeights:
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves = weights.map(lambda leaf: leaf.detach().clone().requires_grad_(True))
+            named = [leaf for name, leaf in leaves.named() if name in self.names]
+            with backbone.adapted(leaves, train=self.training):
+                loss = backbone.loss(next(batches))
+                gradients = torch.autograd.grad(loss.sum(), named, allow_unused=True)
         trust = 2 * torch.sigmoid(self.trust[step, 0] + self.trust[step, 1] * loss.detach())
         sizes = torch.exp(PACE * self.log_size[step])
         moves = {

@@ -8,9 +8,12 @@ import torch
 from conftest import awake, color_episode, size_episode
 
 from hyperpeft.adaptation import support_batches
+from hyperpeft.config import ConfigError
 from hyperpeft.generator import Generator
+from hyperpeft.objectives import Objective, Refined, Sft
 from hyperpeft.refinement import PACE, Refinement
 from hyperpeft.tasks import Episode
+from hyperpeft.weights import AdapterWeights
 
 BARE = color_episode(task="bare", support=())
 
@@ -22,6 +25,10 @@ def plain(generator: Generator) -> Generator:
 
 def refinement(generator: Generator, **settings: Any) -> Refinement:
     return Refinement(generator.hypernetwork.shared_weights(1), **settings).eval()
+
+
+def equal(one: AdapterWeights, two: AdapterWeights) -> bool:
+    return all(torch.allclose(a, b, atol=1e-6) for (_, a), (_, b) in zip(one.named(), two.named(), strict=True))
 
 
 def loss(generator: Generator, weights: Any, episodes: list[Episode]) -> torch.Tensor:
@@ -113,6 +120,49 @@ def test_step_sizes_and_start_get_gradients(generator_settings: dict[str, Any]) 
     assert all(parameter.grad is None for parameter in generator.backbone.model.parameters())
 
 
+def test_a_start_of_its_own_is_an_offset_from_the_weights(plain: Generator) -> None:
+    episodes = [color_episode(), size_episode()]
+    start = plain.generate(episodes)
+    joint, apart = (refinement(plain, steps=2, normalised=False, apart=own) for own in (False, True))
+    assert not joint.offset
+    assert equal(joint(plain.backbone, start, episodes), apart(plain.backbone, start, episodes))
+    with torch.no_grad():
+        for value in apart.offset:  # type: ignore[union-attr]
+            value.fill_(0.02)
+    made = apart(plain.backbone, start, [BARE, size_episode()])
+    moved = start.map(lambda leaf: leaf + 0.02)
+    assert equal(made[1], joint(plain.backbone, moved[1], [size_episode()]))
+    assert equal(made[0], start[0])
+
+
+def test_what_trains_a_start_of_its_own_leaves_the_generator_alone(generator_settings: dict[str, Any]) -> None:
+    generator_settings["refinement"] = {"steps": 2, "normalised": False, "apart": True}
+    generator = awake(Generator.build(generator_settings))
+    episodes = [color_episode(), size_episode()]
+
+    def gradients(objective: Objective) -> dict[str, torch.Tensor]:
+        generator.zero_grad()
+        objective(generator, episodes).loss.sum().backward()
+        made = {name: value.grad for name, value in generator.named_parameters() if value.grad is not None}
+        return {name: gradient.clone() for name, gradient in made.items() if gradient.any()}
+
+    after = gradients(Sft())
+    assert {name.split(".")[0] for name in after} == {"refinement"}
+    both = gradients(Refined(generator))
+    kept, generator.refinement = generator.refinement, None
+    before = gradients(Sft())
+    generator.refinement = kept
+    assert sum("offset" in name for name in after) == len(kept.names)  # type: ignore[union-attr]
+    assert both.keys() == before.keys() | after.keys()
+    for name, value in both.items():
+        torch.testing.assert_close(value, {**before, **after}[name], rtol=1e-4, atol=1e-6)
+
+
+def test_refined_needs_a_refinement(plain: Generator) -> None:
+    with pytest.raises(ConfigError, match=r"no refinement.*take sft"):
+        Refined(plain)
+
+
 def test_step_sizes_begin_as_set(plain: Generator) -> None:
     made = refinement(plain, steps=2, size=0.02)
     assert torch.allclose((PACE * made.log_size).exp(), torch.tensor(0.02))
@@ -120,7 +170,7 @@ def test_step_sizes_begin_as_set(plain: Generator) -> None:
 
 
 def test_a_refining_generator_is_saved_and_loaded(generator_settings: dict[str, Any], tmp_path: Any) -> None:
-    generator_settings["refinement"] = {"steps": 2, "rows": 8}
+    generator_settings["refinement"] = {"steps": 2, "rows": 8, "normalised": False, "apart": True}
     generator = awake(Generator.build(generator_settings)).eval()
     loaded = Generator.from_pretrained(generator.save_pretrained(tmp_path / "g"), generator.backbone)
     episodes = [color_episode(), BARE]

@@ -135,6 +135,16 @@ def test_a_study_leaves_records_report_and_what_they_come_from(measured: Path) -
     assert yaml.safe_load((folder / "sittings.yaml").read_text())[0]["machine"]["cores"]
 
 
+def test_kept_starts_serve_generators_that_differ_in_what_starts_do_not_use(measured: Path) -> None:
+    again = study(measured, "methods=['shared multi-task adapter']")
+    again.generator.about["run"] |= {"refinement": {"steps": 2}, "objective": {"kind": "refined"}, "label_reader": {}}
+    del again.training
+    start = measured / "out" / "benchmark" / "starts" / "shared" / "model.safetensors"
+    before = start.stat().st_mtime_ns
+    assert again.materials.learned("shared").about["run"]["refinement"] is None
+    assert start.stat().st_mtime_ns == before
+
+
 def test_step_sizes_are_chosen_on_validation_tasks_alone_and_used(measured: Path) -> None:
     folder = measured / "out" / "benchmark"
     found = yaml.safe_load((folder / "step_sizes.yaml").read_text())

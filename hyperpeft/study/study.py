@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ from hyperpeft.tasks import Task, TaskError
 from hyperpeft.tuning import Tuned, TuningSettings, tune
 
 log = logging.getLogger(__name__)
+NOT_IN_STARTS = MappingProxyType({"label_reader": None, "refinement": None, "objective": {"kind": "sft"}})
+"""Sections of a generator's recipe that its starts do not use: kept starts serve generators that differ in these."""
 
 
 @dataclass
@@ -135,7 +138,7 @@ class Study:
     def training(self) -> Run:
         """The generator's own recipe with its tasks. Raises UnavailableError where those are not on this machine."""
         try:
-            return Run(self._run_config("starts"))
+            return Run(self._run_config("starts", **NOT_IN_STARTS))
         except TaskError as error:
             raise UnavailableError(f"what the generator was meta-trained on cannot be read here: {error}") from error
 
@@ -268,9 +271,9 @@ class Study:
             sittings=self.folder.sittings(),
         )
 
-    def _run_config(self, name: str, corpus: Any = None) -> DictConfig:
+    def _run_config(self, name: str, corpus: Any = None, **changes: Any) -> DictConfig:
         """The generator's own training configuration in this study's folder, with another corpus if one is given."""
-        changes: dict[str, Any] = {"name": name, "output": str(self.folder.path), "threads": self.plain["threads"]}
+        changes |= {"name": name, "output": str(self.folder.path), "threads": self.plain["threads"]}
         if corpus is not None:
             changes |= {"corpus": OmegaConf.to_container(corpus, resolve=True), "licences": None}
         return config_of(self.generator, changes)
