@@ -91,20 +91,12 @@ class Generator(nn.Module):
 
     def forward(self, episodes: Sequence[Episode]) -> AdapterWeights:
         """Adapter weights, one task an episode, inside the graph: for meta-training. Never sees the query."""
-        return self.refine(self.unrefined(episodes), episodes)
-
-    def unrefined(self, episodes: Sequence[Episode]) -> AdapterWeights:
-        """The weights of `forward` before the refinement."""
         if self.hypernetwork.head == "none":
             weights = self.hypernetwork.shared_weights(len(episodes))
         else:
             weights = self.hypernetwork(self.encoder(episodes))
         if self.label_reader is not None:
             weights = replace(weights, readout={**weights.readout, **self.label_reader(episodes)})
-        return weights
-
-    def refine(self, weights: AdapterWeights, episodes: Sequence[Episode]) -> AdapterWeights:
-        """The weights after the refinement, if there is one, on each task's support."""
         return weights if self.refinement is None else self.refinement(self.backbone, weights, episodes)
 
     @torch.no_grad()

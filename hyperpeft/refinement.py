@@ -29,7 +29,8 @@ class Refinement(nn.Module):
 
     `apart=True`: the steps start from the weights plus a learned offset, one for all tasks, and no gradient reaches
     what made the weights: what is best to step from is not what is best without examples, so neither pays for the
-    other. Train it with the objective `refined`. `weights` are those of one task, for names and shapes.
+    other. It is trained after the generator, which is frozen then (`refining_steps` of a run). `weights` are those of
+    one task, for names and shapes.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
 
 from hyperpeft.baselines import CONDITIONINGS, Generated, Method, Multitask, Scratch, ZeroShot
 from hyperpeft.benchmark import EvaluationSettings, run_benchmark
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sgd", "reptile": "reptile"})
 STEP_SIZES = "meta_sgd_step_sizes"
 OBJECTIVE = "objective.safetensors"
+UNREFINED = "unrefined"
+"""The part that a run with `refining_steps` trains first."""
 UNTOLD = ("output", "resume", "shared_baseline", "starts")
 
 
@@ -52,6 +55,7 @@ class Run:
         self.plain: Any = OmegaConf.to_container(config, resolve=True)
         if config.threads:
             torch.set_num_threads(config.threads)
+        self._check_refining()
         self.parts = self._tasks()
         self._check_folder()
 
@@ -64,6 +68,16 @@ class Run:
         for tasks in parts.values():
             unique_by_name(tasks)
         return parts
+
+    def _check_refining(self) -> None:
+        apart = bool((self.plain["refinement"] or {}).get("apart"))
+        if apart != (self.config.refining_steps > 0):
+            raise ConfigError(
+                f"refinement.apart={str(apart).lower()}, refining_steps={self.config.refining_steps}: a refinement "
+                "with a start of its own is trained after the generator. Set both, or none."
+            )
+        if apart and not (any(self.config.episodes.shots) and any(self.config.validation.shots)):
+            raise ConfigError("refining_steps: episodes.shots and validation.shots need a number above 0.")
 
     def _check_folder(self) -> None:
         """Refuse to continue or overwrite a run of other settings."""
@@ -102,19 +116,18 @@ class Run:
         log.info("train: %d tasks of free text more, as a choice among their outputs", len(chosen))
         return [*usable, *chosen]
 
-    def build_generator(self, *, bare: bool = False, **hypernetwork: Any) -> Generator:
-        """A new generator as configured, with changes to the hypernetwork section; `bare`: nothing but that."""
-        settings = {name: self.plain[name] for name in SECTIONS}
+    def build_generator(self, *, without: Sequence[str] = (), **hypernetwork: Any) -> Generator:
+        """A new generator as configured, without some sections and with changes to the hypernetwork section."""
+        settings: dict[str, Any] = {name: None if name in without else self.plain[name] for name in SECTIONS}
         head = {"seed": self.config.seed, **self.plain["hypernetwork"], **hypernetwork}
-        if bare:
-            settings |= {"label_reader": None, "refinement": None}
         return Generator.build({**settings, "hypernetwork": head})
 
     def train(self, part: str = "generator", **hypernetwork: Any) -> Generator:
         """Meta-train (or continue, or load the finished) generator named `part`, keeping its best checkpoint.
 
         A name in STARTS is one start for all tasks: head `none`, that start's objective; tasks, episodes, steps and
-        optimizer are those of the generator. `meta_sgd_step_sizes` gives the step sizes learned with `meta_sgd`.
+        optimizer are those of the generator. `meta_sgd_step_sizes` gives the step sizes learned with `meta_sgd`. With
+        `refining_steps` the generator is trained as `unrefined` first, and then its refinement alone.
         """
         if part == STEP_SIZES:
             return self._step_sizes()
@@ -122,18 +135,36 @@ class Run:
         if (finished / "config.yaml").exists():
             log.info("%s is trained already: loading it", finished)
             return self._loaded(finished, objective)
+        begun = self.train(UNREFINED, **hypernetwork) if self._refines(part) else None
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
-        generator = self.build_generator(
-            bare=part in STARTS, **{**({"head": "none"} if part in STARTS else {}), **hypernetwork}
-        )
-        module, best = self._fit(generator, objective, part)
+        generator = self._new(part, **hypernetwork) if begun is None else self._to_refine(begun)
+        kept = [] if begun is None else [value for name, value in generator.named_parameters() if _is_kept(name, value)]
+        _set_trainable(kept, trainable=False)
+        module, best = self._fit(generator, objective if begun is None else {"kind": "sft"}, part)
+        _set_trainable(kept, trainable=True)
         state = torch.load(best, weights_only=True, map_location="cpu")
         module.load_state_dict(state["state_dict"])
         generator.about = self._about(generator, state, objective)
+        if begun is not None:
+            generator.about |= {"best_step": begun.about["best_step"], "best_refining_step": state["global_step"]}
         if is_first_process():
             _save_objective(module.objective, finished)
             generator.save_pretrained(finished)
         return generator.eval()
+
+    def _refines(self, part: str) -> bool:
+        return part == "generator" and self.config.refining_steps > 0
+
+    def _new(self, part: str, **hypernetwork: Any) -> Generator:
+        if part in STARTS:
+            return self.build_generator(without=["label_reader", "refinement"], **{"head": "none", **hypernetwork})
+        return self.build_generator(without=["refinement"] if part == UNREFINED else [], **hypernetwork)
+
+    def _to_refine(self, begun: Generator) -> Generator:
+        """A trained generator with a new refinement."""
+        generator = Generator.build({**begun.settings(), "refinement": self.plain["refinement"]}, begun.backbone)
+        generator.load_state_dict(begun.state_dict(), strict=False)
+        return generator
 
     def _objective(self, part: str) -> Section:
         """`{kind: name, **arguments}` of what a part is trained with, complete with defaults."""
@@ -174,13 +205,16 @@ class Run:
 
     def _fit(self, generator: Generator, settings: Section, part: str) -> tuple[MetaTraining, str]:
         config = self.config
+        steps, episodes, validation = config.steps, config.episodes, config.validation
+        if self._refines(part):
+            steps, episodes, validation = config.refining_steps, _shown(episodes), _shown(validation)
         objective = build(OBJECTIVES, settings, name="objective", generator=generator)
-        module = MetaTraining(generator, objective, config.optim, config.seed, config.steps)
+        module = MetaTraining(generator, objective, config.optim, config.seed, steps)
         data = EpisodeData(
             self.training_tasks(generator),
             self.usable("validation", generator),
-            config.episodes,
-            config.validation,
+            episodes,
+            validation,
             seed=config.seed,
             workers=config.workers,
         )
@@ -191,7 +225,7 @@ class Run:
         # apart, as the best one's own `save_last` writes nothing while nothing gets better
         newest = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
         arguments = trainer_arguments(self.plain["trainer"])
-        arguments.setdefault("max_steps", config.steps)
+        arguments.setdefault("max_steps", steps)
         trainer = lightning.Trainer(
             **arguments,
             default_root_dir=self.folder,
@@ -259,6 +293,21 @@ class Run:
         file = self.folder / f"records-{split}.jsonl"
         file.unlink(missing_ok=True)
         return run_benchmark(self.methods(generator, shared), tasks, generator.backbone, settings, file=file)
+
+
+def _is_kept(name: str, value: Tensor) -> bool:
+    """Whether a refinement is trained with this parameter as it is."""
+    return value.requires_grad and not name.startswith("refinement.")
+
+
+def _set_trainable(values: Sequence[Tensor], *, trainable: bool) -> None:
+    for value in values:
+        value.requires_grad_(trainable)
+
+
+def _shown(settings: Any) -> Any:
+    """The same settings with examples in every episode."""
+    return OmegaConf.merge(settings, {"shots": [shots for shots in settings.shots if shots]})
 
 
 def _save_objective(objective: Objective, folder: Path) -> None:

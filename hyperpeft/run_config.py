@@ -22,13 +22,15 @@ class RunConfig:
     shared_baseline: train the multi-task adapter too, with no generated part, and compare with it.
     resume: `last` continues the run in the folder if there is one, `null` refuses to touch an existing one.
     licences: keep only training tasks under these. trainer: any argument of lightning.Trainer. starts: settings of
-    the objectives of meta-trained baselines, by name in STARTS: `starts.maml.lr=0.3`.
+    the objectives of meta-trained baselines, by name in STARTS: `starts.maml.lr=0.3`. refining_steps: of a refinement
+    with a start of its own (`refinement.apart`), trained after the generator, with all else frozen.
     """
 
     name: str = "default"
     output: str = "outputs"
     seed: int = 0
     steps: int = 600
+    refining_steps: int = 0
     resume: str | None = "last"
     workers: int = 0
     threads: int | None = None

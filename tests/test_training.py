@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from hyperpeft.calibration import REGIMES
 from hyperpeft.cli import app
-from hyperpeft.config import load_config
+from hyperpeft.config import ConfigError, load_config
 from hyperpeft.episodes import EpisodeSettings
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Sft
@@ -168,6 +168,56 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert (again.folder / "generator-checkpoints" / "last.ckpt").exists()
     for name, value in whole.items():
         assert torch.equal(resumed[name], value), name
+
+
+REFINING = ["refinement.apart=true", "refinement.normalised=false", "refinement.size=0.1", "refining_steps=4"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_refinement_with_a_start_of_its_own_is_trained_after_the_generator(
+    run_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = parameters(run(run_overrides, "name=alone").train())
+    both = run(run_overrides, *REFINING, "name=both")
+    generator = both.train()
+    found = parameters(generator)
+    assert {name: torch.equal(value, found[name]) for name, value in alone.items()} == dict.fromkeys(alone, True)
+    moved = {name for name in found.keys() - alone.keys() if found[name].any()}
+    assert any("offset" in name for name in moved)
+    assert all(value.requires_grad for value in generator.parameters())
+    assert generator.about["best_step"] in (2, 4)
+    assert generator.about["best_refining_step"] in (2, 4)
+    assert generator.about["meta_train_tasks"] == ["colour", "size"]
+    again = run(run_overrides, *REFINING, "name=both").train()
+    assert all(torch.equal(value, found[name]) for name, value in parameters(again).items())
+
+    with monkeypatch.context() as patched:
+        new = Run._to_refine
+        patched.setattr(Run, "_to_refine", lambda self, begun: _stopped(new(self, begun), patched))
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            run(run_overrides, *REFINING, "name=cut").train()
+    resumed = parameters(run(run_overrides, *REFINING, "name=cut").train())
+    assert all(torch.equal(value, found[name]) for name, value in resumed.items())
+
+
+def _stopped(generator: Generator, patched: pytest.MonkeyPatch) -> Generator:
+    """The generator, with a fit that fails at its third step."""
+    callbacks = Run._callbacks
+    patched.setattr(Run, "_callbacks", lambda self: [*callbacks(self), _StopOnNext(3)])
+    return generator
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["refinement.apart=true"], "refinement.apart=true, refining_steps=0"),
+        (["refining_steps=2"], "refinement.apart=false, refining_steps=2"),
+        ([*REFINING, "episodes.shots=[0]"], "need a number above 0"),
+    ],
+)
+def test_refining_says_what_it_needs(run_overrides: list[str], overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(run_overrides, *overrides)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -7,7 +7,6 @@ from hyperpeft.objectives.base import Objective
 from hyperpeft.objectives.maml import Maml
 from hyperpeft.objectives.meta_sgd import MetaSgd
 from hyperpeft.objectives.reconstruction import Reconstruction, load_adapters, save_adapters
-from hyperpeft.objectives.refined import Refined
 from hyperpeft.objectives.reptile import Reptile
 from hyperpeft.objectives.sft import Sft
 from hyperpeft.objectives.through_finetune import ThroughFinetune
@@ -18,7 +17,6 @@ OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
         "maml": Maml,
         "meta_sgd": MetaSgd,
         "reconstruction": Reconstruction,
-        "refined": Refined,
         "reptile": Reptile,
         "through_finetune": ThroughFinetune,
     }
@@ -30,7 +28,6 @@ __all__ = [
     "MetaSgd",
     "Objective",
     "Reconstruction",
-    "Refined",
     "Reptile",
     "Sft",
     "ThroughFinetune",

@@ -22,13 +22,11 @@ from hyperpeft.objectives import (
     MetaSgd,
     Objective,
     Reconstruction,
-    Refined,
     Reptile,
     Sft,
     ThroughFinetune,
     save_adapters,
 )
-from hyperpeft.refinement import Refinement
 from hyperpeft.tasks import Episode, TaskError
 
 pytestmark = pytest.mark.skipif(find_spec("learn2learn") is None, reason="learn2learn is not installed")
@@ -52,15 +50,7 @@ def make(kind: str, generator: Generator) -> Objective:
         return Sft()
     if kind == "reconstruction":
         return reconstruction(generator, steps=0)
-    if kind == "refined":
-        generator.refinement = refinement(generator)
-        return Refined(generator)
     return MetaSgd(generator, lr=LR) if kind == "meta_sgd" else OBJECTIVES[kind](lr=LR)  # type: ignore[call-arg]
-
-
-def refinement(generator: Generator) -> Refinement:
-    """MAML's three steps; the offset of the start is zero at first."""
-    return Refinement(generator.hypernetwork.shared_weights(1), steps=3, size=LR, normalised=False, apart=True)
 
 
 def reconstruction(generator: Generator, **settings: Any) -> Reconstruction:
@@ -237,12 +227,11 @@ def test_tasks_do_not_mix_and_may_lack_support(start: Generator, kind: str) -> N
 
 @pytest.mark.parametrize("kind", sorted(OBJECTIVES))
 def test_validation_scores_what_is_trained_for(start: Generator, kind: str) -> None:
-    reference = Plain(0 if kind in ("sft", "reconstruction") else 3, second_order=False)
-    expected = reference(start.eval(), EPISODES)  # before `make` gives the generator a refinement
-    objective = make(kind, start)
+    objective, reference = make(kind, start), Plain(0 if kind in ("sft", "reconstruction") else 3, second_order=False)
     with torch.inference_mode():  # as Lightning validates
-        found = objective.validate(start, EPISODES)
+        found = objective.validate(start.eval(), EPISODES)
     assert not found.loss.requires_grad
+    expected = reference(start, EPISODES)
     if kind == "through_finetune":
         bare = Sft()(start, EPISODES)
         expected = Scores((bare.loss + expected.loss) / 2, (bare.accuracy.float() + expected.accuracy.float()) / 2)
