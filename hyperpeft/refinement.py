@@ -29,7 +29,7 @@ class Refinement(nn.Module):
 
     `apart=True`: the steps start from the weights plus a learned offset, one for all tasks, and no gradient reaches
     what made the weights: what is best to step from is not what is best without examples, so neither pays for the
-    other. It is trained after the generator, which is frozen then (`refining_steps` of a run). `weights` are those of
+    other. It is trained after the generator, which is frozen then (`refining` of a run). `weights` are those of
     one task, for names and shapes.
     """
 
@@ -56,6 +56,13 @@ class Refinement(nn.Module):
     def settings(self) -> dict[str, Any]:
         """The arguments that settings may give."""
         return dict(self._settings)
+
+    @torch.no_grad()
+    def begin(self, shared: AdapterWeights, start: AdapterWeights) -> None:
+        """Set the offset to what a start for all tasks is apart from the part that all tasks share."""
+        apart = dict(start.zip(shared, torch.sub).named())
+        for name, offset in zip(self.names, self.offset or (), strict=True):
+            offset.copy_(apart[name][0])
 
     def forward(self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode]) -> AdapterWeights:
         """The refined weights, differentiable in the given ones and in the step sizes."""

@@ -37,7 +37,7 @@ STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sg
 STEP_SIZES = "meta_sgd_step_sizes"
 OBJECTIVE = "objective.safetensors"
 UNREFINED = "unrefined"
-"""The part that a run with `refining_steps` trains first."""
+"""The part that a run with `refining` trains first."""
 UNTOLD = ("output", "resume", "shared_baseline", "starts")
 
 
@@ -71,13 +71,18 @@ class Run:
 
     def _check_refining(self) -> None:
         apart = bool((self.plain["refinement"] or {}).get("apart"))
-        if apart != (self.config.refining_steps > 0):
+        refining = self.config.refining
+        if apart != (refining.steps > 0):
             raise ConfigError(
-                f"refinement.apart={str(apart).lower()}, refining_steps={self.config.refining_steps}: a refinement "
-                "with a start of its own is trained after the generator. Set both, or none."
+                f"refinement.apart={str(apart).lower()}, refining.steps={refining.steps}: a refinement with a start of "
+                "its own is trained after the generator. Set both, or none."
+            )
+        if refining.start not in (None, *STARTS):
+            raise ConfigError(
+                f"refining.start: there is no {refining.start!r}. {did_you_mean(str(refining.start), STARTS)}"
             )
         if apart and not (any(self.config.episodes.shots) and any(self.config.validation.shots)):
-            raise ConfigError("refining_steps: episodes.shots and validation.shots need a number above 0.")
+            raise ConfigError("refining: episodes.shots and validation.shots need a number above 0.")
 
     def _check_folder(self) -> None:
         """Refuse to continue or overwrite a run of other settings."""
@@ -127,7 +132,7 @@ class Run:
 
         A name in STARTS is one start for all tasks: head `none`, that start's objective; tasks, episodes, steps and
         optimizer are those of the generator. `meta_sgd_step_sizes` gives the step sizes learned with `meta_sgd`. With
-        `refining_steps` the generator is trained as `unrefined` first, and then its refinement alone.
+        `refining` the generator is trained as `unrefined` first, and then its refinement alone.
         """
         if part == STEP_SIZES:
             return self._step_sizes()
@@ -136,8 +141,8 @@ class Run:
             log.info("%s is trained already: loading it", finished)
             return self._loaded(finished, objective)
         begun = self.train(UNREFINED, **hypernetwork) if self._refines(part) else None
-        lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         generator = self._new(part, **hypernetwork) if begun is None else self._to_refine(begun)
+        lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         kept = [] if begun is None else [value for name, value in generator.named_parameters() if _is_kept(name, value)]
         _set_trainable(kept, trainable=False)
         module, best = self._fit(generator, objective if begun is None else {"kind": "sft"}, part)
@@ -153,7 +158,7 @@ class Run:
         return generator.eval()
 
     def _refines(self, part: str) -> bool:
-        return part == "generator" and self.config.refining_steps > 0
+        return part == "generator" and self.config.refining.steps > 0
 
     def _new(self, part: str, **hypernetwork: Any) -> Generator:
         if part in STARTS:
@@ -161,9 +166,11 @@ class Run:
         return self.build_generator(without=["refinement"] if part == UNREFINED else [], **hypernetwork)
 
     def _to_refine(self, begun: Generator) -> Generator:
-        """A trained generator with a new refinement."""
+        """A trained generator with a new refinement, which begins at the start that `refining` names."""
         generator = Generator.build({**begun.settings(), "refinement": self.plain["refinement"]}, begun.backbone)
         generator.load_state_dict(begun.state_dict(), strict=False)
+        if generator.refinement is not None and self.config.refining.start:
+            generator.refinement.begin(generator.shared(1), self.train(self.config.refining.start).shared(1))
         return generator
 
     def _objective(self, part: str) -> Section:
@@ -205,11 +212,12 @@ class Run:
 
     def _fit(self, generator: Generator, settings: Section, part: str) -> tuple[MetaTraining, str]:
         config = self.config
-        steps, episodes, validation = config.steps, config.episodes, config.validation
+        steps, optim, episodes, validation = config.steps, config.optim, config.episodes, config.validation
         if self._refines(part):
-            steps, episodes, validation = config.refining_steps, _shown(episodes), _shown(validation)
+            steps, episodes, validation = config.refining.steps, _shown(episodes), _shown(validation)
+            optim = OmegaConf.merge(optim, {"lr": config.refining.lr or optim.lr})
         objective = build(OBJECTIVES, settings, name="objective", generator=generator)
-        module = MetaTraining(generator, objective, config.optim, config.seed, steps)
+        module = MetaTraining(generator, objective, optim, config.seed, steps)
         data = EpisodeData(
             self.training_tasks(generator),
             self.usable("validation", generator),

@@ -16,21 +16,32 @@ def _section(**settings: Any) -> Any:
 
 
 @dataclass
+class RefiningSettings:
+    """Training of a refinement with a start of its own (`refinement.apart`), after the generator, all else frozen.
+
+    lr: null: that of `optim`. start: a name in STARTS, which the run then trains too: where the refinement's own start
+    begins; null: at what the generator makes.
+    """
+
+    steps: int = 0
+    lr: float | None = None
+    start: str | None = None
+
+
+@dataclass
 class RunConfig:
     """Everything that a run is made from. Sections with a `kind` are checked against that kind's constructor.
 
     shared_baseline: train the multi-task adapter too, with no generated part, and compare with it.
     resume: `last` continues the run in the folder if there is one, `null` refuses to touch an existing one.
     licences: keep only training tasks under these. trainer: any argument of lightning.Trainer. starts: settings of
-    the objectives of meta-trained baselines, by name in STARTS: `starts.maml.lr=0.3`. refining_steps: of a refinement
-    with a start of its own (`refinement.apart`), trained after the generator, with all else frozen.
+    the objectives of meta-trained baselines, by name in STARTS: `starts.maml.lr=0.3`.
     """
 
     name: str = "default"
     output: str = "outputs"
     seed: int = 0
     steps: int = 600
-    refining_steps: int = 0
     resume: str | None = "last"
     workers: int = 0
     threads: int | None = None
@@ -43,6 +54,7 @@ class RunConfig:
     hypernetwork: Section = _section(head="per_rank")
     label_reader: Section | None = None
     refinement: Section | None = None
+    refining: RefiningSettings = field(default_factory=RefiningSettings)
     objective: Section = _section(kind="sft")
     starts: Section = field(default_factory=dict)
     episodes: EpisodeSettings = field(default_factory=EpisodeSettings)

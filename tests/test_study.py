@@ -137,7 +137,7 @@ def test_a_study_leaves_records_report_and_what_they_come_from(measured: Path) -
 
 def test_kept_starts_serve_generators_that_differ_in_what_starts_do_not_use(measured: Path) -> None:
     again = study(measured, "methods=['shared multi-task adapter']")
-    again.generator.about["run"] |= {"refinement": {"apart": True}, "refining_steps": 2, "label_reader": {}}
+    again.generator.about["run"] |= {"refinement": {"apart": True}, "refining": {"steps": 2}, "label_reader": {}}
     del again.training
     start = measured / "out" / "benchmark" / "starts" / "shared" / "model.safetensors"
     before = start.stat().st_mtime_ns

@@ -170,7 +170,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         assert torch.equal(resumed[name], value), name
 
 
-REFINING = ["refinement.apart=true", "refinement.normalised=false", "refinement.size=0.1", "refining_steps=4"]
+REFINING = ["refinement.apart=true", "refinement.normalised=false", "refinement.size=0.1", "refining.steps=4"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -200,6 +200,17 @@ def test_a_refinement_with_a_start_of_its_own_is_trained_after_the_generator(
     assert all(torch.equal(value, found[name]) for name, value in resumed.items())
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_refinement_begins_at_the_start_that_is_named(run_overrides: list[str]) -> None:
+    made = run(run_overrides, *REFINING, "refining.start=shared", "refining.lr=1e-12", "name=begun")
+    generator, start = made.train(), made.train("shared")
+    offsets = dict(zip(generator.refinement.names, generator.refinement.offset, strict=True))  # type: ignore[union-attr]
+    begun, learned = dict(generator.shared(1).named()), dict(start.shared(1).named())
+    for name, offset in offsets.items():
+        torch.testing.assert_close(offset, (learned[name] - begun[name])[0], rtol=0, atol=1e-9)
+    assert any(offset.any() for offset in offsets.values())
+
+
 def _stopped(generator: Generator, patched: pytest.MonkeyPatch) -> Generator:
     """The generator, with a fit that fails at its third step."""
     callbacks = Run._callbacks
@@ -210,8 +221,9 @@ def _stopped(generator: Generator, patched: pytest.MonkeyPatch) -> Generator:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["refinement.apart=true"], "refinement.apart=true, refining_steps=0"),
-        (["refining_steps=2"], "refinement.apart=false, refining_steps=2"),
+        (["refinement.apart=true"], "refinement.apart=true, refining.steps=0"),
+        (["refining.steps=2"], "refinement.apart=false, refining.steps=2"),
+        ([*REFINING, "refining.start=mamal"], "no 'mamal'. Did you mean 'maml'"),
         ([*REFINING, "episodes.shots=[0]"], "need a number above 0"),
     ],
 )

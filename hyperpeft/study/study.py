@@ -32,7 +32,7 @@ from hyperpeft.tuning import Tuned, TuningSettings, tune
 
 log = logging.getLogger(__name__)
 NOT_IN_STARTS = MappingProxyType(
-    {"label_reader": None, "refinement": None, "refining_steps": 0, "objective": {"kind": "sft"}}
+    {"label_reader": None, "refinement": None, "refining": {}, "objective": {"kind": "sft"}}
 )
 """Sections of a generator's recipe that its starts do not use: kept starts serve generators that differ in these."""
 
