@@ -32,7 +32,7 @@ def test_the_way_with_a_new_task_runs(
 ) -> None:
     monkeypatch.setenv("HYPERPEFT_CACHE", str(tmp_path / "cache"))
     found = blocks(README.parent / "docs" / "use.md")
-    assert len(found) == 5
+    assert len(found) == 6
     exec(compile("\n".join(found), "use.md", "exec"), {})
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("Confidence(", "Schedule(steps=", "billing"))
