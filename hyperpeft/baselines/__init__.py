@@ -9,6 +9,7 @@ from hyperpeft.baselines.described_prompt import DescribedPrompt
 from hyperpeft.baselines.full_finetune import FullFinetune
 from hyperpeft.baselines.generated import CONDITIONINGS, Generated
 from hyperpeft.baselines.in_context import InContext
+from hyperpeft.baselines.layer_ridge import LayerRidge
 from hyperpeft.baselines.library import train_library
 from hyperpeft.baselines.linear_probe import LinearProbe
 from hyperpeft.baselines.logistic_regression import LogisticRegression
@@ -37,6 +38,7 @@ METHODS: Mapping[str, Callable[[Materials], Method]] = MappingProxyType(
         "in-context demonstrations": lambda m: InContext(m.generator.hypernetwork.adapter),
         "nearest prototype": lambda m: NearestPrototype(),
         "logistic regression": lambda m: LogisticRegression(),
+        "ridge on all layers": lambda m: LayerRidge(),
         "linear probe": lambda m: LinearProbe(),
         "full fine-tuning": lambda m: FullFinetune(m.generator.hypernetwork.adapter),
         "SetFit": lambda m: SetFit(m.seed),
@@ -64,6 +66,7 @@ __all__ = [
     "FullFinetune",
     "Generated",
     "InContext",
+    "LayerRidge",
     "LinearProbe",
     "LogisticRegression",
     "Maml",

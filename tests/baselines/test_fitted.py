@@ -1,4 +1,4 @@
-"""Nearest prototype and logistic regression: frozen features into scikit-learn's own numbers."""
+"""Nearest prototype, logistic regression, ridge on layers: frozen features into scikit-learn's own numbers."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,15 @@ import torch
 from conftest import color_episode, size_episode
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression as Reference
+from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import NearestCentroid
 
 from hyperpeft.adaptation import FinetuneSettings
 from hyperpeft.backbones import Encoder
-from hyperpeft.baselines import LogisticRegression, Method, NearestPrototype
+from hyperpeft.baselines import LayerRidge, LogisticRegression, Method, NearestPrototype
+from hyperpeft.baselines.layer_ridge import SHARPNESS
+from hyperpeft.baselines.layer_ridge import STRENGTHS as PENALTIES
 from hyperpeft.baselines.logistic_regression import FOLDS, STRENGTHS
 from hyperpeft.tasks import Episode, Example
 
@@ -89,6 +92,31 @@ def test_with_enough_examples_the_strength_is_cross_validated(encoder: Encoder, 
     model = Reference(C=best, max_iter=1000).fit(points, labels)
     found = probabilities(LogisticRegression(), encoder, [episode])[0]
     np.testing.assert_allclose(found, model.predict_proba(query(encoder, episode)), atol=1e-2)
+
+
+def layers(encoder: Encoder, texts: list[str]) -> np.ndarray:
+    """The unit-length mean of each layer's states, joined; one text at a time."""
+    rows = []
+    for text in texts:
+        (ids,) = encoder.tokens([text])
+        with torch.no_grad():
+            states = encoder.model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[1:]
+        means = [hidden[0].double().mean(0) for hidden in states]
+        rows.append(torch.cat([mean / mean.norm() for mean in means]) / len(means) ** 0.5)
+    return torch.stack(rows).numpy()
+
+
+@pytest.mark.parametrize("episode", [many(3), size_episode()], ids=["two labels", "three labels, one not shown"])
+def test_the_ridge_is_scikit_learns_with_label_texts_as_examples(encoder: Encoder, episode: Episode) -> None:
+    texts = [*episode.labels, *(example.input for example in episode.support)]
+    places = [*range(len(episode.labels)), *(episode.labels.index(example.output) for example in episode.support)]
+    model = RidgeClassifierCV(alphas=PENALTIES).fit(layers(encoder, texts), places)
+    values = model.decision_function(layers(encoder, [example.input for example in episode.query]))
+    both = np.stack([-values, values], axis=1) if values.ndim == 1 else values
+    adaptation = LayerRidge().adapt(encoder, [color_episode(), episode])
+    found = adaptation.answers()[1].probabilities.double().numpy()  # type: ignore[union-attr]
+    np.testing.assert_allclose(found, softmax(SHARPNESS * both, axis=1), atol=1e-3)
+    assert adaptation.parameters > 0
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

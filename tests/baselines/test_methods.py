@@ -232,7 +232,7 @@ def test_which_methods_suit_which_backbone(materials: Materials) -> None:
     backbone = materials.generator.backbone
     unsuited = {name for name, make in METHODS.items() if not make(materials).suits(backbone)}
     prompts = {"description in the prompt", "in-context demonstrations"}
-    heads = {"nearest prototype", "logistic regression", "linear probe", "SetFit"}
+    heads = {"nearest prototype", "logistic regression", "ridge on all layers", "linear probe", "SetFit"}
     assert unsuited == (prompts if backbone.classifies else heads)
     for name in sorted(unsuited):
         with pytest.raises(ValueError, match=r"take a|text encoder"):
