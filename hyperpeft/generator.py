@@ -97,7 +97,10 @@ class Generator(nn.Module):
             weights = self.hypernetwork(self.encoder(episodes))
         if self.label_reader is not None:
             weights = replace(weights, readout={**weights.readout, **self.label_reader(episodes)})
-        return weights if self.refinement is None else self.refinement(self.backbone, weights, episodes)
+        if self.refinement is None:
+            return weights
+        refined: AdapterWeights = self.refinement(self.backbone, weights, episodes, self.hypernetwork.shared_weights(1))
+        return refined
 
     @torch.no_grad()
     def generate(self, episodes: Sequence[Episode]) -> AdapterWeights:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hyperpeft.adaptation import FinetuneSettings, support_batches
 from hyperpeft.backbones import Backbone
+from hyperpeft.config import ConfigError
 from hyperpeft.tasks import Episode
 from hyperpeft.weights import READOUT, AdapterWeights
 
@@ -29,8 +30,10 @@ class Refinement(nn.Module):
 
     `apart=True`: the steps start from the weights plus a learned offset, one for all tasks, and no gradient reaches
     what made the weights: what is best to step from is not what is best without examples, so neither pays for the
-    other. It is trained after the generator, which is frozen then (`refining` of a run). `weights` are those of
-    one task, for names and shapes.
+    other. It is trained after the generator, which is frozen then (`refining` of a run). `share` of the generated part
+    stays in that start, the rest is left out: what was learned of the training tasks fits a new one less.
+    `weights` are those of one task, for names and shapes. Raises ConfigError for a share outside 0 to 1, or one below
+    1 without a start of its own.
     """
 
     def __init__(
@@ -41,14 +44,28 @@ class Refinement(nn.Module):
         rows: int = 32,
         normalised: bool = True,
         apart: bool = False,
+        share: float = 1.0,
     ):
         super().__init__()
+        if not 0.0 <= share <= 1.0 or (share < 1.0 and not apart):
+            raise ConfigError(
+                f"refinement.share is {share} and refinement.apart {str(apart).lower()}: a share is between 0 and 1, "
+                "and below 1 it needs apart=true."
+            )
         moved = {name: leaf for name, leaf in weights.named() if not (normalised and name.startswith(f"{READOUT}:"))}
         self.names = [*moved]
         self.steps = steps
         self.rows = rows
         self.normalised = normalised
-        self._settings = {"steps": steps, "size": size, "rows": rows, "normalised": normalised, "apart": apart}
+        self.share = share
+        self._settings = {
+            "steps": steps,
+            "size": size,
+            "rows": rows,
+            "normalised": normalised,
+            "apart": apart,
+            "share": share,
+        }
         self.offset = nn.ParameterList(torch.zeros(leaf.shape[1:]) for leaf in moved.values()) if apart else None
         self.log_size = nn.Parameter(torch.full((steps, len(self.names)), math.log(size) / PACE))
         self.trust = nn.Parameter(torch.zeros(steps, 2))
@@ -64,31 +81,39 @@ class Refinement(nn.Module):
         for name, offset in zip(self.names, self.offset or (), strict=True):
             offset.copy_(apart[name][0])
 
-    def forward(self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode]) -> AdapterWeights:
-        """The refined weights, differentiable in the given ones and in the step sizes."""
+    def forward(
+        self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode], shared: AdapterWeights
+    ) -> AdapterWeights:
+        """The refined weights, differentiable in the given ones and in the step sizes. shared: one task's, of all."""
         shown = [place for place, episode in enumerate(episodes) if episode.support]
         if not shown:
             return weights
         for index in torch.split(torch.tensor(shown, device=backbone.device), TASKS):
-            weights = self._refined(backbone, weights, episodes, index)
+            weights = self._refined(backbone, weights, episodes, shared, index)
         return weights
 
     def _refined(
-        self, backbone: Backbone[Any], weights: AdapterWeights, episodes: Sequence[Episode], index: Tensor
+        self,
+        backbone: Backbone[Any],
+        weights: AdapterWeights,
+        episodes: Sequence[Episode],
+        shared: AdapterWeights,
+        index: Tensor,
     ) -> AdapterWeights:
         """The weights with those of the episodes at `index` moved."""
-        moved = self._start(weights.map(lambda leaf: leaf[index]))
+        moved = self._start(weights.map(lambda leaf: leaf[index]), shared)
         batches = support_batches(backbone, [episodes[place] for place in index], FinetuneSettings(rows=self.rows))
         for step in range(self.steps):
             moved = self._step(backbone, moved, batches, step)
         return weights.zip(moved, lambda leaf, value: leaf.index_copy(0, index, value))
 
-    def _start(self, weights: AdapterWeights) -> AdapterWeights:
-        """Where the steps begin."""
+    def _start(self, weights: AdapterWeights, shared: AdapterWeights) -> AdapterWeights:
+        """Where the steps begin. What only the generated weights have (what is read of labels) stays whole."""
         if self.offset is None:
             return weights
-        offsets = dict(zip(self.names, self.offset, strict=True))
-        values = iter([leaf.detach() + offsets.get(name, 0.0) for name, leaf in weights.named()])
+        offsets, common = dict(zip(self.names, self.offset, strict=True)), dict(shared.detach().named())
+        kept = {name: common.get(name, leaf).lerp(leaf, self.share) for name, leaf in weights.detach().named()}
+        values = iter([leaf + offsets.get(name, 0.0) for name, leaf in kept.items()])
         return weights.map(lambda _: next(values))
 
     def _step(

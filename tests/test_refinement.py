@@ -1,6 +1,7 @@
 """Learned gradient steps on the support as a part of generating."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from conftest import awake, color_episode, size_episode
 
 from hyperpeft.adaptation import support_batches
+from hyperpeft.backbones.prototypes import LABEL_GAIN
+from hyperpeft.config import ConfigError
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Sft
 from hyperpeft.refinement import PACE, Refinement
@@ -43,7 +46,7 @@ def test_one_step_is_the_gradient_times_the_step_size(plain: Generator, normalis
     with plain.backbone.adapted(leaves):
         plain.backbone.loss(plain.backbone.support_batch(episodes)).sum().backward()
     refine = refinement(plain, steps=1, size=0.01, normalised=normalised)
-    made = dict(refine(plain.backbone, start, episodes).named())
+    made = dict(refine(plain.backbone, start, episodes, plain.shared(1)).named())
     for name, leaf in leaves.named():
         if normalised and name.startswith("readout:"):
             assert torch.equal(made[name], leaf.detach())
@@ -59,10 +62,10 @@ def test_small_steps_lower_the_support_loss_and_tasks_do_not_mix(plain: Generato
     episodes = [color_episode(), size_episode(), color_episode(task="other", support=color_episode().support[:2])]
     refine = refinement(plain, steps=3, size=1e-3)
     start = plain.generate(episodes)
-    made = refine(plain.backbone, start, episodes)
+    made = refine(plain.backbone, start, episodes, plain.shared(1))
     assert (loss(plain, made, episodes) < loss(plain, start, episodes)).all()
     for index, episode in enumerate(episodes):
-        alone = refine(plain.backbone, start[index], [episode])
+        alone = refine(plain.backbone, start[index], [episode], plain.shared(1))
         for (name, one), (_, all_) in zip(alone.named(), made.named(), strict=True):
             assert torch.allclose(one[0], all_[index], atol=1e-4), name
 
@@ -77,9 +80,9 @@ def test_many_tasks_are_refined_in_parts(plain: Generator, monkeypatch: pytest.M
         return support_batches(backbone, part, settings)
 
     monkeypatch.setattr("hyperpeft.refinement.support_batches", counted)
-    whole = refine(plain.backbone, start, episodes)
+    whole = refine(plain.backbone, start, episodes, plain.shared(1))
     monkeypatch.setattr("hyperpeft.refinement.TASKS", 2)
-    parts = refine(plain.backbone, start, episodes)
+    parts = refine(plain.backbone, start, episodes, plain.shared(1))
     assert sizes == [3, 2, 1]
     for (name, one), (_, two) in zip(whole.named(), parts.named(), strict=True):
         assert torch.allclose(one, two, atol=1e-5), name
@@ -88,20 +91,20 @@ def test_many_tasks_are_refined_in_parts(plain: Generator, monkeypatch: pytest.M
 def test_tasks_without_support_keep_their_weights(plain: Generator) -> None:
     episodes = [BARE, size_episode()]
     start = plain.generate(episodes)
-    made = refinement(plain)(plain.backbone, start, episodes)
+    made = refinement(plain)(plain.backbone, start, episodes, plain.shared(1))
     for (name, before), (_, after) in zip(start.named(), made.named(), strict=True):
         assert torch.equal(before[0], after[0]), name
     assert any(
         not torch.equal(before[1], after[1])
         for (_, before), (_, after) in zip(start.named(), made.named(), strict=True)
     )
-    assert refinement(plain)(plain.backbone, start[0], [BARE]) is not None
+    assert refinement(plain)(plain.backbone, start[0], [BARE], plain.shared(1)) is not None
 
 
 def test_the_query_is_not_seen(plain: Generator) -> None:
     refine, start = refinement(plain, steps=2), plain.generate([size_episode()])
-    one = refine(plain.backbone, start, [size_episode()])
-    two = refine(plain.backbone, start, [size_episode(query=())])
+    one = refine(plain.backbone, start, [size_episode()], plain.shared(1))
+    two = refine(plain.backbone, start, [size_episode(query=())], plain.shared(1))
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(one.named(), two.named(), strict=True))
 
 
@@ -124,14 +127,42 @@ def test_a_start_of_its_own_is_an_offset_from_the_weights(plain: Generator) -> N
     start = plain.generate(episodes)
     joint, apart = (refinement(plain, steps=2, normalised=False, apart=own) for own in (False, True))
     assert not joint.offset
-    assert equal(joint(plain.backbone, start, episodes), apart(plain.backbone, start, episodes))
+    assert equal(
+        joint(plain.backbone, start, episodes, plain.shared(1)), apart(plain.backbone, start, episodes, plain.shared(1))
+    )
     with torch.no_grad():
         for value in apart.offset:  # type: ignore[union-attr]
             value.fill_(0.02)
-    made = apart(plain.backbone, start, [BARE, size_episode()])
+    made = apart(plain.backbone, start, [BARE, size_episode()], plain.shared(1))
     moved = start.map(lambda leaf: leaf + 0.02)
-    assert equal(made[1], joint(plain.backbone, moved[1], [size_episode()]))
+    assert equal(made[1], joint(plain.backbone, moved[1], [size_episode()], plain.shared(1)))
     assert equal(made[0], start[0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_start_of_its_own_keeps_a_share_of_the_generated_part(generator: Generator, share: float) -> None:
+    plain = awake(generator).eval()
+    episodes = [color_episode(), size_episode()]
+    start, shared = plain.generate(episodes), plain.shared(2)
+    assert not equal(start, shared)
+    apart = refinement(plain, steps=2, normalised=False, apart=True, share=share)
+    between = shared.zip(start, lambda one, two: one.lerp(two, share))
+    joint = refinement(plain, steps=2, normalised=False)
+    made = apart(plain.backbone, start, episodes, plain.shared(1))
+    assert equal(made, joint(plain.backbone, between, episodes, plain.shared(1)))
+
+
+def test_what_is_read_of_labels_stays_whole(plain: Generator) -> None:
+    start = plain.generate([size_episode()])
+    read = replace(start, readout={**start.readout, LABEL_GAIN: torch.full((1, 3), 0.5)})
+    made = refinement(plain, apart=True, share=0.5)._start(read, plain.shared(1))
+    assert torch.equal(made.readout[LABEL_GAIN], read.readout[LABEL_GAIN])
+
+
+@pytest.mark.parametrize(("share", "apart"), [(0.5, False), (-0.1, True), (1.1, True)])
+def test_a_share_that_cannot_be_is_refused(plain: Generator, share: float, apart: bool) -> None:
+    with pytest.raises(ConfigError, match="a share is between 0 and 1"):
+        refinement(plain, share=share, apart=apart)
 
 
 def test_no_gradient_passes_a_start_of_its_own(generator_settings: dict[str, Any]) -> None:
