@@ -48,7 +48,7 @@ class LayerRidge(Method):
 
     Label texts are one more example each; descriptions are not used. The strength is the one of STRENGTHS with the
     least leave-one-out error, in closed form. What the last layer alone has forgotten (grammar, word forms) the ones
-    before it still tell: with a few examples this cheap baseline is near what adapters reach.
+    before it still tell.
     """
 
     name = "ridge on all layers"
