@@ -114,7 +114,9 @@ def test_a_generator_that_reads_labels_keeps_the_episode(
     """Any part beside encoder and hypernetwork makes the record an episode; here one that looks at the support."""
 
     class Refinement(torch.nn.Module):
-        def forward(self, backbone: object, weights: AdapterWeights, episodes: list[Episode]) -> AdapterWeights:
+        def forward(
+            self, backbone: object, weights: AdapterWeights, episodes: list[Episode], shared: AdapterWeights
+        ) -> AdapterWeights:
             assert not any(episode.query for episode in episodes)
             return weights * float(len(episodes[0].support))
 
