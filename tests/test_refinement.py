@@ -152,6 +152,16 @@ def test_a_start_of_its_own_keeps_a_share_of_the_generated_part(generator: Gener
     assert equal(made, joint(plain.backbone, between, episodes, plain.shared(1)))
 
 
+@pytest.mark.parametrize(("share", "alike"), [(0.0, True), (1.0, False)])
+def test_without_its_share_the_description_is_not_heard(
+    generator_settings: dict[str, Any], share: float, alike: bool
+) -> None:
+    generator_settings["refinement"] = {"steps": 1, "normalised": False, "apart": True, "share": share}
+    generator = awake(Generator.build(generator_settings)).eval()
+    told, other = color_episode(), color_episode(descriptions=("Count the vowels of each word.",))
+    assert equal(generator.generate([told]), generator.generate([other])) is alike
+
+
 def test_what_is_read_of_labels_stays_whole(plain: Generator) -> None:
     start = plain.generate([size_episode()])
     read = replace(start, readout={**start.readout, LABEL_GAIN: torch.full((1, 3), 0.5)})
@@ -181,7 +191,7 @@ def test_step_sizes_begin_as_set(plain: Generator) -> None:
 
 
 def test_a_refining_generator_is_saved_and_loaded(generator_settings: dict[str, Any], tmp_path: Any) -> None:
-    generator_settings["refinement"] = {"steps": 2, "rows": 8, "normalised": False, "apart": True}
+    generator_settings["refinement"] = {"steps": 2, "rows": 8, "normalised": False, "apart": True, "share": 0.5}
     generator = awake(Generator.build(generator_settings)).eval()
     loaded = Generator.from_pretrained(generator.save_pretrained(tmp_path / "g"), generator.backbone)
     episodes = [color_episode(), BARE]

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import AutoModel
 
@@ -64,8 +63,3 @@ class Encoder(Prototypes):
         """Pooled features of padded texts, `[row d]` in fp32, under the installed weights."""
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         return self.pooling(hidden, mask)
-
-    def layer_features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Pooled states after each layer, `[row layer d]` in fp32, under the installed weights."""
-        states = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[1:]
-        return torch.stack([self.pooling(hidden, mask) for hidden in states], dim=1)

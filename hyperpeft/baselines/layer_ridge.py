@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hyperpeft.backbones import Backbone, Encoder
+from hyperpeft.backbones.prototypes import QUERY_ROWS
+from hyperpeft.backbones.tokens import pad
 from hyperpeft.baselines.base import Answers, Method, labelled
 from hyperpeft.baselines.fitted import Fitted, check_support
 from hyperpeft.tasks import Episode
@@ -59,7 +61,7 @@ class LayerRidge(Method):
         """A fitted model for each task. Raises ValueError without support or for another backbone than an encoder."""
         check_support(episodes, self.name)
         if not isinstance(backbone, Encoder):
-            raise ValueError(f"backbone {backbone.name} is not a text encoder: {self.name} needs one.")
+            raise ValueError(f"backbone {backbone.name} is not a text encoder, which {self.name} needs: take one.")
         return LayerRidges(backbone, episodes, [_fit(backbone, episode) for episode in episodes])
 
     def suits(self, backbone: Backbone[Any]) -> bool:
@@ -75,9 +77,15 @@ def _fit(backbone: Encoder, episode: Episode) -> RidgeClassifierCV:
 
 @torch.no_grad()
 def _features(backbone: Encoder, texts: Sequence[str]) -> Tensor:
-    """`[text (layer d)]` of unit length, in double precision."""
-    inputs = backbone.inputs([[]], [texts], len(texts)).to(backbone.device)
-    parts = [backbone.layer_features(part.ids, part.mask) for part in inputs.parts]
+    """`[text (layer d)]` of unit length, in double precision; QUERY_ROWS texts at once, as states of all are large."""
+    parts = [_states(backbone, texts[start : start + QUERY_ROWS]) for start in range(0, len(texts), QUERY_ROWS)]
     layers = functional.normalize(torch.cat(parts).double(), dim=-1)
-    rows = inputs.joined([rearrange(layers, "row layer d -> row (layer d)")])[0]
-    return functional.normalize(rows, dim=-1).cpu()
+    return functional.normalize(rearrange(layers, "text layer d -> text (layer d)"), dim=-1).cpu()
+
+
+def _states(backbone: Encoder, texts: Sequence[str]) -> Tensor:
+    """Pooled states after each layer of the bare model, `[text layer d]`."""
+    ids, mask = pad(backbone.tokens(texts), backbone.tokenizer.pad_token_id or 0)
+    ids, mask = ids.to(backbone.device), mask.to(backbone.device)
+    states = backbone.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+    return torch.stack([backbone.pooling(hidden, mask) for hidden in states[1:]], dim=1)
