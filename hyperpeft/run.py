@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import lightning
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
@@ -24,16 +23,16 @@ from hyperpeft.calibrating import calibrate
 from hyperpeft.config import ConfigError, build, did_you_mean, schema, typed
 from hyperpeft.corpora import open_corpora
 from hyperpeft.episodes import can_choose
+from hyperpeft.fitting import fit, new_trainer
 from hyperpeft.generator import SECTIONS, Generator
 from hyperpeft.meta_splits import split_tasks
 from hyperpeft.objectives import OBJECTIVES, Objective
 from hyperpeft.records import Record
-from hyperpeft.run_config import Section
+from hyperpeft.run_config import STARTS, Section, check_refining
 from hyperpeft.tasks import Episode, Task, unique_by_name
-from hyperpeft.training import MODES, EpisodeData, MetaTraining, trainer_arguments
+from hyperpeft.training import MODES, EpisodeData, MetaTraining
 
 log = logging.getLogger(__name__)
-STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sgd", "reptile": "reptile"})
 STEP_SIZES = "meta_sgd_step_sizes"
 OBJECTIVE = "objective.safetensors"
 UNREFINED = "unrefined"
@@ -55,7 +54,7 @@ class Run:
         self.plain: Any = OmegaConf.to_container(config, resolve=True)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self._check_refining()
+        check_refining(config)
         self.parts = self._tasks()
         self._check_folder()
 
@@ -68,21 +67,6 @@ class Run:
         for tasks in parts.values():
             unique_by_name(tasks)
         return parts
-
-    def _check_refining(self) -> None:
-        apart = bool((self.plain["refinement"] or {}).get("apart"))
-        refining = self.config.refining
-        if apart != (refining.steps > 0):
-            raise ConfigError(
-                f"refinement.apart={str(apart).lower()}, refining.steps={refining.steps}: a refinement with a start of "
-                "its own is trained after the generator. Set both, or none."
-            )
-        if refining.start not in (None, *STARTS):
-            raise ConfigError(
-                f"refining.start: there is no {refining.start!r}. {did_you_mean(str(refining.start), STARTS)}"
-            )
-        if apart and not (any(self.config.episodes.shots) and any(self.config.validation.shots)):
-            raise ConfigError("refining: episodes.shots and validation.shots need a number above 0.")
 
     def _check_folder(self) -> None:
         """Refuse to continue or overwrite a run of other settings."""
@@ -232,42 +216,26 @@ class Run:
         )
         # apart, as the best one's own `save_last` writes nothing while nothing gets better
         newest = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-        arguments = trainer_arguments(self.plain["trainer"])
-        arguments.setdefault("max_steps", steps)
-        trainer = lightning.Trainer(
-            **arguments,
-            default_root_dir=self.folder,
-            logger=self._loggers(part),
+        trainer = new_trainer(
+            self.plain["trainer"],
+            steps=steps,
+            folder=self.folder,
+            logger=[kind(self.folder / "logs", part) for kind in (CSVLogger, TensorBoardLogger)],
             callbacks=[best, newest, *self._callbacks()],
         )
         self._write_config()
-        last = folder / "last.ckpt"
-        try:
-            trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        except SystemExit as stop:  # Lightning's answer to Ctrl-C
-            if trainer.interrupted:
-                raise KeyboardInterrupt from stop
-            raise
+        fit(trainer, module, data, last=folder / "last.ckpt")
         generator.backbone.to("cpu")
         return module, best.best_model_path
 
     def _callbacks(self) -> Sequence[Callback]:
         patience = self.config.validation.patience
-        stop = [EarlyStopping(**self._chosen_by(), patience=patience)] if patience else []
-        bar = (
-            [RichProgressBar(console_kwargs={"stderr": True})]
-            if self.plain["trainer"].get("enable_progress_bar", True)
-            else []
-        )
-        return [*bar, LearningRateMonitor("step"), *stop]
+        return [EarlyStopping(**self._chosen_by(), patience=patience)] if patience else []
 
     def _chosen_by(self) -> dict[str, Any]:
         """What says which checkpoint is best, for Lightning's callbacks."""
         by = self.config.validation.monitor
         return {"monitor": f"val/{by}", "mode": MODES[by]}
-
-    def _loggers(self, part: str) -> list[CSVLogger | TensorBoardLogger]:
-        return [CSVLogger(self.folder / "logs", part), TensorBoardLogger(self.folder / "logs", part)]
 
     def _write_config(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

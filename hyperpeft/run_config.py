@@ -1,14 +1,20 @@
 """What a meta-training run is made from."""
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
+
+from omegaconf import DictConfig
 
 from hyperpeft.backbones import MINILM
 from hyperpeft.benchmark import EvaluationSettings
+from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.episodes import EpisodeSettings
 from hyperpeft.training import OptimSettings, ValidationSettings
 
 Section = dict[str, Any]
+STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sgd", "reptile": "reptile"})
+"""Meta-trained baselines, one start for all tasks, and the objective of each."""
 
 
 def _section(**settings: Any) -> Any:
@@ -63,3 +69,20 @@ class RunConfig:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     shared_baseline: bool = True
     trainer: Section = field(default_factory=dict)
+
+
+def check_refining(config: DictConfig) -> None:
+    """Raise ConfigError unless `refinement`, `refining` and the episodes go together."""
+    apart = bool((config.refinement or {}).get("apart"))
+    refining = config.refining
+    if apart != (refining.steps > 0):
+        raise ConfigError(
+            f"refinement.apart={str(apart).lower()}, refining.steps={refining.steps}: a refinement with a start of "
+            "its own is trained after the generator. Set both, or none."
+        )
+    if refining.start not in (None, *STARTS):
+        raise ConfigError(
+            f"refining.start: there is no {refining.start!r}. {did_you_mean(str(refining.start), STARTS)}"
+        )
+    if apart and not (any(config.episodes.shots) and any(config.validation.shots)):
+        raise ConfigError("refining: episodes.shots and validation.shots need a number above 0.")

@@ -1,10 +1,9 @@
 """Meta-training: the LightningModule, the LightningDataModule and the run that puts them together."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import lightning
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import get_scheduler
 
-from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.episodes import EpisodeSettings, EpisodeSource, draw_episode
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Objective
@@ -210,19 +208,3 @@ def fixed_episodes(tasks: Sequence[Task], settings: ValidationSettings, size: in
     if not batches:
         raise TaskError(f"no meta-validation task has enough examples for {settings.shots} shots and a query.")
     return batches
-
-
-def trainer_arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    """Lightning Trainer arguments of a run: ours below, the user's on top. Raises ConfigError for one that is none."""
-    known = inspect.signature(lightning.Trainer).parameters
-    for name in settings:
-        if name not in known:
-            raise ConfigError(f"trainer has no setting {name!r}. {did_you_mean(name, known)}")
-    ours = {
-        "num_sanity_val_steps": 0,
-        "enable_model_summary": False,
-        "gradient_clip_val": 1.0,
-        "use_distributed_sampler": False,
-        "log_every_n_steps": 10,
-    }
-    return {**ours, **settings}

@@ -14,7 +14,7 @@ from hyperpeft.cli.adapters import evaluate_command, finetune_command, generate_
 from hyperpeft.cli.console import Commands
 from hyperpeft.cli.export import export_command
 from hyperpeft.cli.info import info_command
-from hyperpeft.cli.training import benchmark_command, calibrate_command, train_command
+from hyperpeft.cli.training import benchmark_command, calibrate_command, pretrain_command, train_command
 
 __all__ = ["app", "main", "train"]
 
@@ -49,6 +49,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "hyperpeft predict out/routing --inputs messages.csv --input-column text",
     ),
     evaluate_command: ("hyperpeft evaluate out/routing -e held-out.csv --metric macro_f1",),
+    pretrain_command: ("hyperpeft pretrain --config configs/letters_backbone.yaml name=mine steps=3000",),
     calibrate_command: ("hyperpeft calibrate outputs/default/generator",),
     benchmark_command: ("hyperpeft benchmark --config configs/benchmark_quick.yaml 'evaluation.seeds=[0,1]'",),
     export_command: (

@@ -1,4 +1,4 @@
-"""`hyperpeft train`, `calibrate` and `benchmark`: runs from a configuration, which a second call continues."""
+"""`hyperpeft pretrain`, `train`, `calibrate`, `benchmark`: runs from a configuration, which a second call continues."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +56,29 @@ def _train(run: "Run", *, as_json: bool) -> None:
     say(f"\nThe generator is in {place}. Use it:\n")
     say(f'    hyperpeft generate -d "describe the task" -e examples.csv -g {place} -o out/adapter')
     say(f'    hyperpeft.generate("describe the task", examples=[...], generator="{place}")\n')
+
+
+def pretrain_command(
+    overrides: Overrides = None, config: Configs = None, print_config: PrintConfig = False, json: AsJson = False
+) -> None:
+    """Pretrain a small character-level language model, to be the backbone of a generator."""
+    from hyperpeft.pretraining import PretrainConfig, pretrain
+
+    merged = load_config(PretrainConfig, config or ["configs/letters_backbone.yaml"], overrides or [])
+    if print_config:
+        say(OmegaConf.to_yaml(merged).rstrip("\n"))
+        return
+    try:
+        place = pretrain(merged)
+    except KeyboardInterrupt as stop:
+        messages().print("interrupted: the same command goes on from the last checkpoint.")
+        raise typer.Exit(INTERRUPTED) from stop
+    if json:
+        print_json({"backbone": str(place)})
+        return
+    say(f"The backbone is in {place}. Meta-train a generator for it:\n")
+    codes = f"objective.adapters={place.with_name('codes')}"
+    say(f"    hyperpeft train --config configs/letters.yaml name=mine backbone.model={place} {codes}\n")
 
 
 def calibrate_command(

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from omegaconf import DictConfig, OmegaConf
@@ -20,12 +20,12 @@ from transformers import LlamaForCausalLM, get_scheduler
 
 from hyperpeft.config import ConfigError, build
 from hyperpeft.corpora import CORPORA
+from hyperpeft.fitting import fit, new_trainer
 from hyperpeft.meta_splits import split_tasks
 from hyperpeft.pretraining.codes import code_prompts, save_code_prompts
 from hyperpeft.pretraining.sequences import IGNORED, Sequences, SequenceSettings, codes_of
 from hyperpeft.pretraining.tiny import character_tokenizer, small_llama
 from hyperpeft.tasks import Task, unique_by_name
-from hyperpeft.training import trainer_arguments
 
 log = logging.getLogger(__name__)
 Section = dict[str, Any]
@@ -116,25 +116,16 @@ def _check_folder(folder: Path, plain: Section) -> None:
 
 def _fit(module: "Pretraining", parts: dict[str, Sequences], plain: Section, folder: Path) -> None:
     keep = ModelCheckpoint(folder / "checkpoints", "newest", save_last=True, save_on_train_epoch_end=True)
-    arguments = trainer_arguments(plain["trainer"])
-    arguments.setdefault("max_steps", plain["steps"])
-    bars: list[Callback] = (
-        [RichProgressBar(console_kwargs={"stderr": True})] if arguments.get("enable_progress_bar", True) else []
-    )
-    trainer = lightning.Trainer(
-        **arguments,
-        default_root_dir=folder,
-        logger=CSVLogger(folder, "logs"),
-        callbacks=[keep, LearningRateMonitor("step"), *bars],
+    trainer = new_trainer(
+        plain["trainer"], steps=plain["steps"], folder=folder, logger=[CSVLogger(folder, "logs")], callbacks=[keep]
     )
     train, validation = (_Batches(parts[name], f"{plain['seed']}/{name}") for name in ("train", "validation"))
-    last = folder / "checkpoints" / "last.ckpt"
-    trainer.fit(
+    fit(
+        trainer,
         module,
         DataLoader(train, batch_size=None, sampler=_Epoch(trainer, plain["every"])),
         DataLoader(validation, batch_size=None, sampler=range(VALIDATION_BATCHES)),
-        ckpt_path=str(last) if last.exists() else None,
-        weights_only=True,
+        last=folder / "checkpoints" / "last.ckpt",
     )
 
 

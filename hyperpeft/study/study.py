@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,8 @@ from hyperpeft.generator import Generator
 from hyperpeft.loading import load_generator
 from hyperpeft.records import Record
 from hyperpeft.report import Facts, ReportSettings, Results, provenance, score_tables, write_report
-from hyperpeft.run import STARTS, Run
+from hyperpeft.run import Run
+from hyperpeft.run_config import STARTS
 from hyperpeft.study.demand import NotYetMadeError, TasksOnDemand, UnavailableError
 from hyperpeft.study.folder import StudyFolder
 from hyperpeft.study.recipe import config_of
@@ -35,28 +36,6 @@ NOT_IN_STARTS = MappingProxyType(
     {"label_reader": None, "refinement": None, "refining": {}, "objective": {"kind": "sft"}}
 )
 """Sections of a generator's recipe that its starts do not use: kept starts serve generators that differ in these."""
-
-
-@dataclass
-class BenchmarkConfig:
-    """Everything that a benchmark is made from. Its folder is `output/name`.
-
-    generator: a folder; null: the one inside the package. corpus: the tasks that are measured and tuned on; null: the
-    corpus that the generator was meta-trained on. split: `test`, or `validation` while developing. methods: names in
-    METHODS; null: all that can be used. In one folder only methods, report, threads and output may
-    change; shots, steps and seeds of the evaluation may grow or differ: what was measured stays.
-    """
-
-    name: str = "benchmark"
-    output: str = "outputs"
-    generator: str | None = None
-    corpus: dict[str, Any] | None = None
-    split: str = "test"
-    methods: list[str] | None = None
-    threads: int | None = None
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    tuning: TuningSettings = field(default_factory=TuningSettings)
-    report: ReportSettings = field(default_factory=ReportSettings)
 
 
 class Study:

@@ -17,8 +17,12 @@ from hyperpeft.cli import app
 from hyperpeft.exports import EXPORTS
 from hyperpeft.exports.serving import SERVERS
 from hyperpeft.metrics import METRICS
+from hyperpeft.pretraining import Sequences
 
-COMMANDS = ("train", "generate", "finetune", "predict", "evaluate", "benchmark", "calibrate", "export", "info")
+COMMANDS = (
+    *("pretrain", "train", "calibrate", "benchmark", "info"),
+    *("generate", "finetune", "predict", "evaluate", "export"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -290,7 +294,7 @@ def test_an_interruption_is_exit_code_130(adapter: Path, monkeypatch: pytest.Mon
 # ---- train and benchmark
 
 
-@pytest.mark.parametrize("command", ["train", "benchmark"])
+@pytest.mark.parametrize("command", ["pretrain", "train", "benchmark"])
 def test_print_config_merges_files_and_overrides(command: str) -> None:
     text = done(command, "--config", write_config(), "--print-config", "threads=1")
     assert "name: c\n" in text
@@ -302,6 +306,33 @@ def test_the_script_calls_the_same_command(capsys: pytest.CaptureFixture[str]) -
         hyperpeft.cli.train(["--config", str(write_config()), "--print-config", "steps=7"])
     assert stop.value.code == 0
     assert "steps: 7\n" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_interrupted_pretraining_goes_on_to_a_backbone_and_the_next_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    corpus = ["corpus.tasks=60", "corpus.examples=16", "sequences.tokens=300"]
+    asked = ["output=out", "steps=2", "every=1", *corpus, *(f"model.{name}={size}" for name, size in sizes.items())]
+    asked += ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]
+    command = ["pretrain", "--config", str(write_config()), *asked]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sequences, "batch", stop)
+        result = call(*command)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "the same command goes on" in result.stderr
+    place = Path("out/c/backbone")
+    assert not place.exists()
+    said = done(*command)
+    assert f"The backbone is in {place}" in said
+    assert f"backbone.model={place} objective.adapters=out/c/codes" in said
+    assert (place / "model.safetensors").exists()
+    assert Path("out/c/codes").is_dir()
+    (found,) = rows(*command)
+    assert found == {"backbone": str(place)}
 
 
 # ---- the process

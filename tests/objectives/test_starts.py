@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from test_training import parameters, run, run_overrides
 
 from hyperpeft.config import ConfigError
-from hyperpeft.run import OBJECTIVE, STARTS, STEP_SIZES, Run
+from hyperpeft.run import OBJECTIVE, STEP_SIZES, Run
+from hyperpeft.run_config import STARTS
 
 __all__ = ["run_overrides"]
 pytestmark = [

@@ -1,0 +1,61 @@
+"""Lightning trainers as every training here uses them: bars, logs, going on from the last checkpoint."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
+
+from hyperpeft.config import ConfigError, did_you_mean
+
+Loader = DataLoader[Any]
+OURS = MappingProxyType(
+    {
+        "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
+        "gradient_clip_val": 1.0,
+        "use_distributed_sampler": False,
+        "log_every_n_steps": 10,
+    }
+)
+
+
+def new_trainer(
+    settings: dict[str, Any], *, steps: int, folder: Path, logger: Sequence[Logger], callbacks: Sequence[Callback]
+) -> lightning.Trainer:
+    """A Trainer of so many steps that logs learning rates and shows a bar; the user's settings are on top of ours.
+
+    Raises ConfigError for a setting that no Trainer has.
+    """
+    known = inspect.signature(lightning.Trainer).parameters
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"trainer has no setting {name!r}. {did_you_mean(name, known)}")
+    arguments = {**OURS, "max_steps": steps, **settings}
+    bars = [RichProgressBar(console_kwargs={"stderr": True})] if settings.get("enable_progress_bar", True) else []
+    return lightning.Trainer(
+        **arguments, default_root_dir=folder, logger=logger, callbacks=[*bars, LearningRateMonitor("step"), *callbacks]
+    )
+
+
+def fit(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    train: Loader | lightning.LightningDataModule,
+    validation: Loader | None = None,
+    *,
+    last: Path,
+) -> None:
+    """Train, from the checkpoint `last` if there is one. Raises KeyboardInterrupt on Ctrl-C."""
+    checkpoint = str(last) if last.exists() else None
+    try:
+        trainer.fit(module, train, validation, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C
+        if trainer.interrupted:
+            raise KeyboardInterrupt from stop
+        raise
