@@ -1,15 +1,20 @@
-"""Lightning trainers as every training here uses them: bars, logs, going on from the last checkpoint."""
+"""What every training here has in common: optimizer, Lightning trainer, going on from the last checkpoint."""
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 from torch.utils.data import DataLoader
+from transformers import get_scheduler
 
 from hyperpeft.config import ConfigError, did_you_mean
 
@@ -23,6 +28,31 @@ OURS = MappingProxyType(
         "log_every_n_steps": 10,
     }
 )
+
+
+@dataclass
+class OptimSettings:
+    """AdamW with warm-up. `schedule` is a name of transformers.get_scheduler; warmup is a share of the steps."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    schedule: str = "cosine"
+
+
+def adamw(
+    decayed: Sequence[Tensor],
+    others: Sequence[Tensor],
+    optim: OptimSettings,
+    steps: int,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> OptimizerLRScheduler:
+    """AdamW with weight decay on `decayed` alone, and its schedule, a value a step."""
+    groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=optim.lr, betas=betas)
+    scheduler = get_scheduler(optim.schedule, optimizer, round(optim.warmup * steps), steps)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def new_trainer(

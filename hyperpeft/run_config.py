@@ -10,7 +10,8 @@ from hyperpeft.backbones import MINILM
 from hyperpeft.benchmark import EvaluationSettings
 from hyperpeft.config import ConfigError, did_you_mean
 from hyperpeft.episodes import EpisodeSettings
-from hyperpeft.training import OptimSettings, ValidationSettings
+from hyperpeft.fitting import OptimSettings
+from hyperpeft.training import ValidationSettings
 
 Section = dict[str, Any]
 STARTS = MappingProxyType({"shared": "sft", "maml": "maml", "meta_sgd": "meta_sgd", "reptile": "reptile"})

@@ -1,4 +1,4 @@
-"""Meta-training: the LightningModule, the LightningDataModule and the run that puts them together."""
+"""Meta-training: the LightningModule and the LightningDataModule."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,24 +10,14 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import get_scheduler
 
 from hyperpeft.episodes import EpisodeSettings, EpisodeSource, draw_episode
+from hyperpeft.fitting import OptimSettings, adamw
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Objective
 from hyperpeft.tasks import Episode, Task, TaskError
 
 MODES = MappingProxyType({"accuracy": "max", "loss": "min"})
-
-
-@dataclass
-class OptimSettings:
-    """AdamW with warm-up. `schedule` is a name of transformers.get_scheduler; warmup is a share of the steps."""
-
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    schedule: str = "cosine"
 
 
 @dataclass
@@ -90,15 +80,11 @@ class MetaTraining(lightning.LightningModule):
         return loss.mean()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW; weight decay on matrices only, a schedule a step."""
+        """Weight decay on matrices, but for those that all tasks share."""
         named = [(name, value) for name, value in self.named_parameters() if value.requires_grad]
         decayed = [value for name, value in named if _is_decayed(name, value)]
         others = [value for name, value in named if not _is_decayed(name, value)]
-        groups = [{"params": decayed, "weight_decay": self.optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.optim.lr)
-        warmup = round(self.optim.warmup * self.steps)
-        scheduler = get_scheduler(self.optim.schedule, optimizer, warmup, self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return adamw(decayed, others, self.optim, self.steps)
 
 
 def _is_decayed(name: str, value: Tensor) -> bool:

@@ -20,12 +20,13 @@ from hyperpeft.calibration import REGIMES
 from hyperpeft.cli import app
 from hyperpeft.config import ConfigError, load_config
 from hyperpeft.episodes import EpisodeSettings
+from hyperpeft.fitting import OptimSettings
 from hyperpeft.generator import Generator
 from hyperpeft.objectives import Sft
 from hyperpeft.run import Run
 from hyperpeft.run_config import RunConfig
 from hyperpeft.tasks import Example, Task
-from hyperpeft.training import EpisodeData, MetaTraining, OptimSettings, ValidationSettings, _Share
+from hyperpeft.training import EpisodeData, MetaTraining, ValidationSettings, _Share
 
 ROOT = Path(__file__).parent.parent
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}

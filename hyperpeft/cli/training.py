@@ -1,5 +1,7 @@
 """`hyperpeft pretrain`, `train`, `calibrate`, `benchmark`: runs from a configuration, which a second call continues."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,11 +28,8 @@ def train_command(
     if print_config:
         say(OmegaConf.to_yaml(merged).rstrip("\n"))
         return
-    try:
+    with _going_on("from the last checkpoint"):
         _train(Run(merged), as_json=json)
-    except KeyboardInterrupt as stop:
-        messages().print("interrupted: the same command goes on from the last checkpoint.")
-        raise typer.Exit(INTERRUPTED) from stop
 
 
 def _train(run: "Run", *, as_json: bool) -> None:
@@ -68,11 +67,8 @@ def pretrain_command(
     if print_config:
         say(OmegaConf.to_yaml(merged).rstrip("\n"))
         return
-    try:
+    with _going_on("from the last checkpoint"):
         place = pretrain(merged)
-    except KeyboardInterrupt as stop:
-        messages().print("interrupted: the same command goes on from the last checkpoint.")
-        raise typer.Exit(INTERRUPTED) from stop
     if json:
         print_json({"backbone": str(place)})
         return
@@ -116,12 +112,9 @@ def benchmark_command(
     if print_config:
         say(OmegaConf.to_yaml(merged).rstrip("\n"))
         return
-    try:
+    with _going_on("after the last finished cell"):
         study = Study(merged)
         records = study.run()
-    except KeyboardInterrupt as stop:
-        messages().print("interrupted: the same command goes on after the last finished cell.")
-        raise typer.Exit(INTERRUPTED) from stop
     report = study.folder.path / "report.md"
     if json:
         print_json({"report": str(report), "records": len(records), "scores": summary(records)})
@@ -129,3 +122,13 @@ def benchmark_command(
     for table in study.tables(records):
         results().print(table)
     say(f"The report is {report}")
+
+
+@contextmanager
+def _going_on(where: str) -> Iterator[None]:
+    """Say on Ctrl-C what the same command does next."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        messages().print(f"interrupted: the same command goes on {where}.")
+        raise typer.Exit(INTERRUPTED) from stop

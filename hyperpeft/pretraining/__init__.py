@@ -1,13 +1,12 @@
 """Pretraining of a tiny language model on tasks without their descriptions: a backbone for laptops."""
 
 from hyperpeft.pretraining.codes import code_prompts
-from hyperpeft.pretraining.run import PretrainConfig, PretrainOptim, pretrain
+from hyperpeft.pretraining.run import PretrainConfig, pretrain
 from hyperpeft.pretraining.sequences import Sequences, SequenceSettings, codes_of
 from hyperpeft.pretraining.tiny import character_tokenizer, small_llama
 
 __all__ = [
     "PretrainConfig",
-    "PretrainOptim",
     "SequenceSettings",
     "Sequences",
     "character_tokenizer",

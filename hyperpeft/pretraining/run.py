@@ -16,11 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import LlamaForCausalLM, get_scheduler
+from transformers import LlamaForCausalLM
 
 from hyperpeft.config import ConfigError, build
 from hyperpeft.corpora import CORPORA
-from hyperpeft.fitting import fit, new_trainer
+from hyperpeft.fitting import OptimSettings, adamw, fit, new_trainer
 from hyperpeft.meta_splits import split_tasks
 from hyperpeft.pretraining.codes import code_prompts, save_code_prompts
 from hyperpeft.pretraining.sequences import IGNORED, Sequences, SequenceSettings, codes_of
@@ -30,16 +30,6 @@ from hyperpeft.tasks import Task, unique_by_name
 log = logging.getLogger(__name__)
 Section = dict[str, Any]
 VALIDATION_BATCHES = 8
-
-
-@dataclass
-class PretrainOptim:
-    """AdamW with warm-up. `schedule` is a name of transformers.get_scheduler; warmup is a share of the steps."""
-
-    lr: float = 3e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.05
-    schedule: str = "cosine"
 
 
 @dataclass
@@ -61,7 +51,7 @@ class PretrainConfig:
     corpus: Section = field(default_factory=lambda: {"kind": "procedural", "tasks": 2000})
     model: Section = field(default_factory=dict)
     sequences: SequenceSettings = field(default_factory=SequenceSettings)
-    optim: PretrainOptim = field(default_factory=PretrainOptim)
+    optim: OptimSettings = field(default_factory=lambda: OptimSettings(lr=3e-3, warmup=0.05))
     trainer: Section = field(default_factory=dict)
 
 
@@ -87,7 +77,7 @@ def pretrain(config: DictConfig) -> Path:
     parts = {name: Sequences(tasks[name], tokenizer, settings, codes) for name in ("train", "validation")}
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml")
-    _fit(Pretraining(model, PretrainOptim(**plain["optim"]), plain["steps"]), parts, plain, folder)
+    _fit(Pretraining(model, OptimSettings(**plain["optim"]), plain["steps"]), parts, plain, folder)
     known = code_prompts(model.get_input_embeddings().weight.detach(), tokenizer.bos_token_id, codes, tasks["train"])
     model.resize_token_embeddings(len(tokenizer))
     model.to(dtype=torch.bfloat16).save_pretrained(finished)
@@ -132,7 +122,7 @@ def _fit(module: "Pretraining", parts: dict[str, Sequences], plain: Section, fol
 class Pretraining(lightning.LightningModule):
     """Next-token loss on the targets: steps, optimizer and logging."""
 
-    def __init__(self, model: LlamaForCausalLM, optim: PretrainOptim, steps: int):
+    def __init__(self, model: LlamaForCausalLM, optim: OptimSettings, steps: int):
         super().__init__()
         self.model = model
         self.optim = optim
@@ -157,14 +147,10 @@ class Pretraining(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW; weight decay on matrices only, a schedule a step."""
-        optim = self.optim
+        """Weight decay on matrices only."""
         parameters = list(self.model.parameters())
-        matrices = {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": optim.weight_decay}
-        others = {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}
-        optimizer = torch.optim.AdamW([matrices, others], lr=optim.lr, betas=(0.9, 0.98))
-        scheduler = get_scheduler(optim.schedule, optimizer, round(optim.warmup * self.steps), self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        matrices, others = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
+        return adamw(matrices, others, self.optim, self.steps, betas=(0.9, 0.98))
 
 
 class _Batches(Dataset[dict[str, Tensor]]):
