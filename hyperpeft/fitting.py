@@ -1,6 +1,7 @@
 """What every training here has in common: optimizer, Lightning trainer, going on from the last checkpoint."""
 
 import inspect
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,13 @@ OURS = MappingProxyType(
         "gradient_clip_val": 1.0,
         "use_distributed_sampler": False,
         "log_every_n_steps": 10,
+    }
+)
+DECIDED = MappingProxyType(
+    {
+        "default_root_dir": "its files in output/name",
+        "logger": "its logs there",
+        "callbacks": "checkpoints, logs of the step size and a bar",
     }
 )
 
@@ -60,12 +68,14 @@ def new_trainer(
 ) -> lightning.Trainer:
     """A Trainer of so many steps that logs learning rates and shows a bar; the user's settings are on top of ours.
 
-    Raises ConfigError for a setting that no Trainer has.
+    Raises ConfigError for a setting that no Trainer has, or that a run decides.
     """
     known = inspect.signature(lightning.Trainer).parameters
     for name in settings:
         if name not in known:
             raise ConfigError(f"trainer has no setting {name!r}. {did_you_mean(name, known)}")
+        if name in DECIDED:
+            raise ConfigError(f"trainer.{name} is decided by the run: it keeps {DECIDED[name]}. Leave it out.")
     arguments = {**OURS, "max_steps": steps, **settings}
     bars = [RichProgressBar(console_kwargs={"stderr": True})] if settings.get("enable_progress_bar", True) else []
     return lightning.Trainer(
@@ -83,9 +93,11 @@ def fit(
 ) -> None:
     """Train, from the checkpoint `last` if there is one. Raises KeyboardInterrupt on Ctrl-C."""
     checkpoint = str(last) if last.exists() else None
+    handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, train, validation, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C
-        if trainer.interrupted:
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits, and ignores Ctrl-C from then on
+            signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from stop
         raise
