@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import dumps
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,8 +75,9 @@ def pretrain_command(
         print_json({"backbone": str(place)})
         return
     say(f"The backbone is in {place}. Meta-train a generator for it:\n")
-    codes = f"objective.adapters={place.with_name('codes')}"
-    say(f"    hyperpeft train --config configs/letters.yaml name=mine backbone.model={place} {codes}\n")
+    corpus = dumps(OmegaConf.to_container(merged.corpus))
+    told = [f"backbone.model={place}", f"objective.adapters={place.with_name('codes')}", f"corpus={corpus}"]
+    say(f"    hyperpeft train --config configs/letters.yaml name=mine {' '.join(map(quote, told))}\n")
 
 
 def calibrate_command(

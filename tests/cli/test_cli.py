@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -328,7 +329,10 @@ def test_an_interrupted_pretraining_goes_on_to_a_backbone_and_the_next_command(m
     assert not place.exists()
     said = done(*command)
     assert f"The backbone is in {place}" in said
-    assert f"backbone.model={place} objective.adapters=out/c/codes" in said
+    (command_line,) = [line for line in said.splitlines() if "hyperpeft train" in line]
+    next_command = shlex.split(command_line)
+    assert next_command[5:7] == [f"backbone.model={place}", "objective.adapters=out/c/codes"]
+    assert json.loads(next_command[7].removeprefix("corpus="))["tasks"] == 60
     assert (place / "model.safetensors").exists()
     assert Path("out/c/codes").is_dir()
     (found,) = rows(*command)
