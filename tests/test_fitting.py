@@ -46,8 +46,9 @@ def data() -> DataLoader[Any]:
 def test_a_setting_that_no_trainer_has_or_a_run_decides_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"trainer has no setting 'max_stps'. Did you mean 'max_steps'"):
         trainer(tmp_path, max_stps=2)
-    with pytest.raises(ConfigError, match=r"trainer\.logger is decided by the run"):
-        trainer(tmp_path, logger=False)
+    for name in ("logger", "callbacks", "default_root_dir"):
+        with pytest.raises(ConfigError, match=rf"trainer\.{name} is decided by the run"):
+            trainer(tmp_path, **{name: None})
 
 
 @pytest.mark.filterwarnings("ignore")

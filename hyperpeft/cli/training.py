@@ -75,7 +75,7 @@ def pretrain_command(
         print_json({"backbone": str(place)})
         return
     say(f"The backbone is in {place}. Meta-train a generator for it:\n")
-    corpus = dumps(OmegaConf.to_container(merged.corpus))
+    corpus = dumps(OmegaConf.to_container(merged.corpus, resolve=True))
     told = [f"backbone.model={place}", f"objective.adapters={place.with_name('codes')}", f"corpus={corpus}"]
     say(f"    hyperpeft train --config configs/letters.yaml name=mine {' '.join(map(quote, told))}\n")
 
