@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from hyperpeft.cli.console import INTERRUPTED, messages, print_json, results, say
 from hyperpeft.cli.options import AsJson, Configs, Overrides, PrintConfig
@@ -26,10 +26,7 @@ def train_command(
     from hyperpeft.run import Run
     from hyperpeft.run_config import RunConfig
 
-    merged = load_config(RunConfig, config or ["configs/default.yaml"], overrides or [])
-    if print_config:
-        say(OmegaConf.to_yaml(merged).rstrip("\n"))
-        return
+    merged = _merged(RunConfig, config or ["configs/default.yaml"], overrides, print_only=print_config)
     with _going_on("from the last checkpoint"):
         _train(Run(merged), as_json=json)
 
@@ -65,10 +62,7 @@ def pretrain_command(
     """Pretrain a small character-level language model, to be the backbone of a generator."""
     from hyperpeft.pretraining import PretrainConfig, pretrain
 
-    merged = load_config(PretrainConfig, config or ["configs/letters_backbone.yaml"], overrides or [])
-    if print_config:
-        say(OmegaConf.to_yaml(merged).rstrip("\n"))
-        return
+    merged = _merged(PretrainConfig, config or ["configs/letters_backbone.yaml"], overrides, print_only=print_config)
     with _going_on("from the last checkpoint"):
         place = pretrain(merged)
     if json:
@@ -111,10 +105,7 @@ def benchmark_command(
     from hyperpeft.report import summary
     from hyperpeft.study import BenchmarkConfig, Study
 
-    merged = load_config(BenchmarkConfig, config or ["configs/benchmark.yaml"], overrides or [])
-    if print_config:
-        say(OmegaConf.to_yaml(merged).rstrip("\n"))
-        return
+    merged = _merged(BenchmarkConfig, config or ["configs/benchmark.yaml"], overrides, print_only=print_config)
     with _going_on("after the last finished cell"):
         study = Study(merged)
         records = study.run()
@@ -125,6 +116,15 @@ def benchmark_command(
     for table in study.tables(records):
         results().print(table)
     say(f"The report is {report}")
+
+
+def _merged(schema: type, files: list[str], overrides: list[str] | None, *, print_only: bool) -> DictConfig:
+    """The configuration; printed, and the command ended, where nothing else is asked."""
+    merged = load_config(schema, files, overrides or [])
+    if print_only:
+        say(OmegaConf.to_yaml(merged).rstrip("\n"))
+        raise typer.Exit
+    return merged
 
 
 @contextmanager
